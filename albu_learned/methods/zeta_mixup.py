@@ -1,0 +1,153 @@
+"""zeta-mixup: every sample becomes a mixture of many, close to one of them.
+
+The weights are the terms of a p-series, w_r = r^-gamma / C for the ranks r = 1..K. Sample i has
+rank 1 in output i, so each sample leads exactly one output; the other ranks go to the other samples
+in a uniformly random order, drawn anew for every output.
+
+Paper: K. Abhishek, C. J. Brown, G. Hamarneh, "Multi-sample zeta-mixup: richer, more realistic
+synthetic samples from a p-series interpolant", Journal of Big Data 11:43 (2024).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+from albu_learned.batch import Batch
+from albu_learned.method import Mix, Plan
+
+__all__ = ["ZetaMixup", "zeta_weights"]
+
+
+class ZetaMixup(Mix):
+    """Mixes all samples of a batch with weights rank^-gamma, each sample leading one output.
+
+    Args:
+        gamma: how close an output stays to its leading sample. At 2.8 (the reference's default) it
+            keeps .80 of it, at 4 (better with few images and short training) .92.
+        top_k: mix at most so many samples, weights renormalised; None mixes the whole batch.
+        num_classes: how many classes there are; needed when labels are class numbers.
+        smoothing: label smoothing of class numbers, folded into the soft labels.
+        min_weight: boxes, points and instances of an image are kept in every output in which it
+            weighs at least this much.
+
+    Shape:
+        images (B, ...) of any float type or uint8, labels (B,) or (B, K) -> the same images, and
+        labels (B, K).
+
+    Example:
+        >>> import torch
+        >>> images, labels = torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
+        >>> mixed, soft = ZetaMixup(num_classes=3)(images, labels)
+        >>> mixed.shape, soft.shape, bool((soft.argmax(1) == labels).all())
+        (torch.Size([6, 3, 8, 8]), torch.Size([6, 3]), True)
+    """
+
+    citation = """@article{abhishek2024zetamixup,
+  title   = {Multi-sample {$\\zeta$}-mixup: richer, more realistic synthetic samples from a
+             $p$-series interpolant},
+  author  = {Abhishek, Kumar and Brown, Colin J. and Hamarneh, Ghassan},
+  journal = {Journal of Big Data},
+  volume  = {11},
+  number  = {43},
+  year    = {2024}
+}"""
+
+    def __init__(
+        self,
+        gamma: float = 2.8,
+        top_k: int | None = None,
+        num_classes: int | None = None,
+        smoothing: float = 0.0,
+        min_weight: float = 0.2,
+    ) -> None:
+        super().__init__(num_classes, smoothing, min_weight)
+        self.gamma = _check_gamma(gamma)
+        self.top_k = _check_top_k(top_k)
+
+    def draw(
+        self,
+        rows: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Plan:
+        """`order` (B, K): the sample of each rank, row i led by i."""
+        size = rows if self.top_k is None else min(self.top_k, rows)
+        return {"order": draw_order(rows, size, generator, device)}
+
+    def plan(self, batch: Batch, noise: Plan) -> Plan:
+        order = noise["order"]
+        weight = rank_weights(order.shape[1], self.gamma).to(order.device)
+        return {"index": order, "weight": weight.expand(order.shape)}
+
+    def extra_repr(self) -> str:
+        return f"gamma={self.gamma}, top_k={self.top_k}, num_classes={self.num_classes}"
+
+
+def zeta_weights(
+    n: int,
+    gamma: float = 2.8,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """The (n, n) mixing matrix of a batch: rows sum to 1, row i is led by sample i.
+
+    Example:
+        >>> W = zeta_weights(4, gamma=2.8)
+        >>> W.shape, bool((W.argmax(1) == torch.arange(4)).all())
+        (torch.Size([4, 4]), True)
+    """
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(f"`n` must be a positive integer, got {n!r}.")
+    method = ZetaMixup(gamma, top_k)
+    device = None if generator is None else generator.device
+    plan = method.plan(Batch(), method.draw(n, generator, device))
+    W = torch.zeros(n, n, device=plan["index"].device)
+    return W.scatter(1, plan["index"], plan["weight"])
+
+
+def rank_weights(size: int, gamma: float) -> Tensor:
+    """(K,): r^-gamma / C for the ranks r = 1..K."""
+    terms = torch.arange(1, size + 1, dtype=torch.float64).pow(-gamma)
+    weights = (terms / terms.sum()).float()
+    if not torch.compiler.is_compiling() and size > 1 and weights[0] <= 0.5:
+        warnings.warn(
+            f"`gamma` should give the leading sample more than half of the weight, got {gamma}, "
+            f"which gives it {weights[0]:.3f} of {size} samples: labels no longer follow the "
+            "images. Raise gamma, or lower top_k.",
+            stacklevel=2,
+        )
+    return weights
+
+
+def draw_order(
+    rows: int,
+    size: int,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """(B, K): i itself, then K - 1 of the others in uniformly random order, for every row i."""
+    noise = torch.rand(rows, rows, generator=generator, device=device)
+    noise.fill_diagonal_(-1)
+    return noise.argsort(dim=1)[:, :size]
+
+
+def _check_gamma(gamma: float) -> float:
+    if isinstance(gamma, bool) or not isinstance(gamma, (int, float)):
+        raise TypeError(f"`gamma` must be a number, got {type(gamma).__name__}.")
+    if not (gamma > 0 and math.isfinite(gamma)):
+        raise ValueError(f"`gamma` must be a finite number > 0, got {gamma}. Try 2.8 or 4.")
+    return float(gamma)
+
+
+def _check_top_k(top_k: int | None) -> int | None:
+    if top_k is None:
+        return None
+    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 2:
+        raise ValueError(
+            f"`top_k` must be an integer >= 2, or None for the whole batch, got {top_k!r}."
+        )
+    return top_k
