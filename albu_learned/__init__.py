@@ -9,7 +9,6 @@ from albu_learned.method import Method as Method
 from albu_learned.method import Mix as Mix
 from albu_learned.method import Warp as Warp
 from albu_learned.method import load as load
-from albu_learned.method import methods as methods
 from albu_learned.methods.zeta_mixup import ZetaMixup as ZetaMixup
 from albu_learned.methods.zeta_mixup import zeta_weights as zeta_weights
 
@@ -25,6 +24,5 @@ __all__ = [
     "Warp",
     "ZetaMixup",
     "load",
-    "methods",
     "zeta_weights",
 ]

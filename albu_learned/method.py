@@ -205,6 +205,25 @@ def load(folder: str | Path) -> Method:
     return _load_as(Method, Path(folder))  # type: ignore[type-abstract]
 
 
+def hold(given: Method | str | Path, kind: type[M]) -> M:
+    """The method that a door shall hold: one that is given, or the artifact in a folder."""
+    if isinstance(given, (str, Path)):
+        return _load_as(kind, Path(given))
+    if not isinstance(given, kind):
+        raise TypeError(
+            f"`method` must be a {kind.__name__} method or the folder of one, got "
+            f"{type(given).__name__}. {_other_door(given)}"
+        )
+    return given
+
+
+def _other_door(given: object) -> str:
+    if isinstance(given, type) and issubclass(given, Method):
+        return "Make an object of that class first."
+    kind = getattr(given, "kind", None)
+    return f"It is of the kind {kind!r}: use the door of that kind." if kind else ""
+
+
 def _load_as(kind: type[M], folder: Path) -> M:
     method, about = artifact.read(folder, kind)
     assert isinstance(method, kind)

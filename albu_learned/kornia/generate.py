@@ -1,0 +1,51 @@
+"""Generators in Kornia: new pixels, everything else passes through."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kornia.augmentation import IntensityAugmentationBase2D
+from torch import Tensor
+
+from albu_learned.kornia import parts
+from albu_learned.kornia.learned import Learned, Params
+from albu_learned.method import Generate, Method
+
+
+class GenerateTransform(Learned, IntensityAugmentationBase2D):
+    """Any generator as an operation of Kornia.
+
+    Args:
+        method: the generator, or the folder of its artifact.
+        p: probability for each image.
+        same_on_batch: draw once for the whole batch.
+        keepdim: return (C, H, W) for (C, H, W).
+        classes: your class names in the order of your labels, where the artifact has names.
+        resize: whether pixels of another size than the images are resized to fit.
+    """
+
+    def __init__(
+        self,
+        method: Method | str | Path,
+        *,
+        p: float = 0.5,
+        same_on_batch: bool = False,
+        keepdim: bool = False,
+        classes: Sequence[str] | None = None,
+        resize: bool = False,
+    ) -> None:
+        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        self._hold(method, Generate, classes)
+        if resize:  # a copy that shares the parameters: the caller's method stays as it is
+            self.method = copy.copy(self.method)
+            self.method.resize = True
+
+    def apply_transform(
+        self, input: Tensor, params: Params, flags: Any, transform: Tensor | None = None
+    ) -> Tensor:
+        changed = self.change(params, parts.images(input)).images
+        assert changed is not None
+        return changed

@@ -1,0 +1,141 @@
+"""What the three operations share: holding a method, its noise and its plan in Kornia's params.
+
+Kornia's params are what a container stores, replays and copies, so only plain tensors go there: the
+noise, and the detached plan once it is made. Gradients come from planning anew, in `live`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from albu_learned.batch import Batch
+from albu_learned.method import Method, Plan, hold
+
+Params = dict[str, Any]
+CONTAINER = "albu_learned.kornia.LearnedAugmentationSequential"
+
+
+class Learned:
+    """Mixed into one of Kornia's operation bases, before it."""
+
+    method: Method
+    same_on_batch: bool
+    p: float
+    p_batch: float
+    device: torch.device
+    live: Plan | None = None
+
+    def _hold(
+        self, given: Method | str | Path, kind: type[Method], classes: Sequence[str] | None
+    ) -> None:
+        self.method = hold(given, kind)
+        self.class_order = None if classes is None else self.method.class_order(classes)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.method!r}, p={min(self.p, self.p_batch)})"
+
+    def generate_parameters(self, batch_shape: tuple[int, ...]) -> Params:
+        rows = batch_shape[0]
+        if rows == 0:
+            return {}
+        drawn = self.method.draw(1 if self._shares_noise() else rows, device=self.device)
+        return {
+            f"noise_{name}": noise.expand(rows, *noise.shape[1:]) if len(noise) != rows else noise
+            for name, noise in drawn.items()
+        }
+
+    def _shares_noise(self) -> bool:
+        return self.same_on_batch
+
+    def rows(self, params: Params) -> Tensor | None:
+        """The rows that p selected; None for all of them."""
+        if self.p == 1 and self.p_batch == 1:
+            return None
+        chosen = params["batch_prob"] > 0.5
+        return None if bool(chosen.all()) else chosen.nonzero()[:, 0]
+
+    def prepare(self, params: Params, batch: Batch) -> None:
+        """Plans for the selected rows of a batch; keeps the plan for this step and for replay."""
+        rows = self.rows(params)
+        if len(batch) == 0 or (rows is not None and len(rows) == 0):
+            return
+        if self.class_order is not None and batch.labels is not None and batch.labels.ndim == 1:
+            order = self.class_order.to(batch.labels.device)
+            batch = replace(batch, labels=order[batch.labels.long()])
+        stored = _named(params, "plan_")
+        can_plan = all(getattr(batch, name) is not None for name in self.method.needs)
+        if stored and not (can_plan and self._wants_gradient()):
+            self.live = _take(stored, rows, batch.device)
+            return
+        self.method.check(batch)
+        chosen = batch if rows is None else batch.select(rows.to(batch.device))
+        self.live = self.method.plan(chosen, _take(_named(params, "noise_"), rows, batch.device))
+        if not stored:
+            params.update(_put_back(self.live, rows, len(batch)))
+
+    def plan_for(self, params: Params, device: torch.device) -> Plan:
+        """The plan of the selected rows, for one target."""
+        if self.live is not None:
+            return {name: value.to(device) for name, value in self.live.items()}
+        rows = self.rows(params)
+        stored = _named(params, "plan_")
+        if stored:
+            return _take(stored, rows, device)
+        if self.method.needs:
+            raise RuntimeError(
+                f"{type(self.method).__name__} needs {' and '.join(sorted(self.method.needs))} to "
+                "plan its change, which Kornia's own containers do not give to an operation. "
+                f"Put it into {CONTAINER} instead, directly in its list."
+            )
+        return self.method.plan(Batch(), _take(_named(params, "noise_"), rows, device))
+
+    def change(self, params: Params, batch: Batch, inverse: bool = False) -> Batch:
+        """Changes the selected rows of one target, and computes only those."""
+        rows = self.rows(params)
+        if len(batch) == 0 or (rows is not None and len(rows) == 0):
+            return batch
+        plan = self.plan_for(params, batch.device)
+        if batch.images is None:  # only pixels carry gradients
+            plan = {name: value.detach() for name, value in plan.items()}
+        do = self.method.invert if inverse else self.method.apply  # type: ignore[attr-defined]
+        if rows is None:
+            return do(batch, plan)
+        rows = rows.to(batch.device)
+        return batch.put(rows, do(batch.select(rows), plan))
+
+    def _wants_gradient(self) -> bool:
+        return torch.is_grad_enabled() and any(p.requires_grad for p in self.method.parameters())
+
+
+def frame(params: Params) -> tuple[int, int]:
+    """(H, W) of the images that the params were drawn for."""
+    height, width = params["forward_input_shape"].tolist()[-2:]
+    return height, width
+
+
+def _named(params: Params, prefix: str) -> Plan:
+    return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
+
+
+def _take(values: Plan, rows: Tensor | None, device: torch.device) -> Plan:
+    if rows is None:
+        return {name: value.to(device) for name, value in values.items()}
+    return {name: value[rows.to(value.device)].to(device) for name, value in values.items()}
+
+
+def _put_back(plan: Plan, rows: Tensor | None, count: int) -> Params:
+    """The detached plan with as many rows as the batch, zeros where p did not select."""
+    kept: Params = {}
+    for name, value in plan.items():
+        full = value.detach().clone()
+        if rows is not None:
+            empty = full.new_zeros(count, *full.shape[1:])
+            full = empty.index_copy(0, rows.to(full.device), full)
+        kept[f"plan_{name}"] = full
+    return kept

@@ -1,0 +1,141 @@
+"""Warps in Kornia: images, masks, boxes and keypoints move together, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kornia.augmentation import GeometricAugmentationBase2D
+from kornia.constants import Resample
+from kornia.geometry.boxes import Boxes
+from kornia.geometry.keypoints import Keypoints
+from torch import Tensor
+
+from albu_learned.kornia import parts
+from albu_learned.kornia.learned import Learned, Params, frame
+from albu_learned.method import Method, Warp
+
+
+class WarpTransform(Learned, GeometricAugmentationBase2D):
+    """Any warp method as an operation of Kornia.
+
+    Kornia's base for geometric operations is the only one whose container hands over masks, boxes
+    and keypoints and can invert. It also wants a matrix; ours is the identity, since no matrix
+    describes a warp: do not use `transform_matrix`.
+
+    Args:
+        method: the warp, or the folder of its artifact.
+        p: probability for each image.
+        same_on_batch: draw once for the whole batch.
+        keepdim: return (C, H, W) for (C, H, W).
+        classes: your class names in the order of your labels, where the artifact has names.
+    """
+
+    def __init__(
+        self,
+        method: Method | str | Path,
+        *,
+        p: float = 0.5,
+        same_on_batch: bool = False,
+        keepdim: bool = False,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        self._hold(method, Warp, classes)
+        self.flags = {"resample": Resample.BILINEAR}  # Kornia sets it to nearest for masks
+
+    def compute_transformation(self, input: Tensor, params: Params, flags: Any) -> Tensor:
+        return self.identity_matrix(input)
+
+    def apply_transform(
+        self, input: Tensor, params: Params, flags: Any, transform: Tensor | None = None
+    ) -> Tensor:
+        return self._images(input, params)
+
+    def apply_transform_mask(
+        self, input: Tensor, params: Params, flags: Any, transform: Tensor | None = None
+    ) -> Tensor:
+        return self._masks(input, params, flags)
+
+    def apply_transform_box(
+        self, input: Boxes, params: Params, flags: Any, transform: Tensor | None = None
+    ) -> Boxes:
+        return self._boxes(input, params)
+
+    def apply_transform_keypoint(
+        self, input: Keypoints, params: Params, flags: Any, transform: Tensor | None = None
+    ) -> Keypoints:
+        return self._keypoints(input, params)
+
+    def inverse_inputs(
+        self,
+        input: Tensor,
+        params: Params,
+        flags: Any,
+        transform: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        return self._images(self.transform_tensor(input), params, inverse=True)
+
+    def inverse_masks(
+        self,
+        input: Tensor,
+        params: Params,
+        flags: Any,
+        transform: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        flags = {**flags, "resample": Resample.NEAREST, **kwargs}
+        channels = input if input.ndim == 4 else input[:, None]
+        return self._masks(channels, params, flags, inverse=True)
+
+    def inverse_boxes(
+        self,
+        input: Boxes,
+        params: Params,
+        flags: Any,
+        transform: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Boxes:
+        return self._gated(self._boxes(input, params, inverse=True), input, params)
+
+    def inverse_keypoints(
+        self,
+        input: Keypoints,
+        params: Params,
+        flags: Any,
+        transform: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Keypoints:
+        return self._gated(self._keypoints(input, params, inverse=True), input, params)
+
+    def _images(self, input: Tensor, params: Params, inverse: bool = False) -> Tensor:
+        changed = self.change(params, parts.images(input), inverse).images
+        assert changed is not None
+        return changed
+
+    def _masks(self, input: Tensor, params: Params, flags: Any, inverse: bool = False) -> Tensor:
+        nearest = Resample.get(flags.get("resample", Resample.NEAREST)) == Resample.NEAREST
+        return parts.masks_back(self.change(params, parts.masks(input, nearest), inverse), input)
+
+    def _boxes(self, input: Boxes, params: Params, inverse: bool = False) -> Boxes:
+        size = frame(params)
+        changed = self.change(params, parts.boxes(input, size), inverse).boxes
+        assert changed is not None
+        return parts.boxes_back(changed, input, size)
+
+    def _keypoints(self, input: Keypoints, params: Params, inverse: bool = False) -> Keypoints:
+        size = frame(params)
+        changed = self.change(params, parts.keypoints(input, size), inverse).points
+        assert changed is not None
+        return parts.keypoints_back(changed, input, size)
+
+    def _gated(self, changed: Any, given: Any, params: Params) -> Any:
+        """Rows that p did not select are given back as they are, to the last bit: Kornia blends
+        so in the forward direction, but leaves it to the operation in the inverse one."""
+        gate = self._gate(params)
+        changed._data = self._blend_by_prob(changed.data, given.data, gate)
+        if isinstance(changed, Boxes):
+            changed._valid = self._blend_by_prob(changed._valid, given._valid, gate)
+        return changed
