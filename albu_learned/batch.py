@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 __all__ = ["Batch", "Rows"]
-
-RowsLike = "Rows | Tensor | Sequence[Tensor]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,25 +164,24 @@ class Batch:
 
     def select(self, rows: Tensor) -> Batch:
         """The images whose numbers are given, with everything that lies on them."""
-        return Batch(
-            **{
-                name: part.select(rows.to(part.image.device))
-                if isinstance(part, Rows)
-                else part[rows.to(part.device)]
-                for name, part in _parts(self)
-            }
-        )
+        chosen: dict[str, Any] = {}
+        for name, part in _parts(self):
+            if isinstance(part, Rows):
+                chosen[name] = part.select(rows.to(part.image.device))
+            else:
+                chosen[name] = part[rows.to(part.device)]
+        return Batch(**chosen)
 
     def put(self, rows: Tensor, changed: Batch) -> Batch:
         """This batch with the images of the given numbers replaced by those of `changed`."""
-        merged: dict[str, Tensor | Rows] = {}
+        merged: dict[str, Any] = {}
         for name, part in _parts(self):
             new = getattr(changed, name)
             if isinstance(part, Rows):
                 merged[name] = part.put(rows.to(part.image.device), new)
             else:
                 merged[name] = part.index_copy(0, rows.to(part.device), new.to(part.dtype))
-        return Batch(**merged)  # type: ignore[arg-type]
+        return Batch(**merged)
 
 
 def _parts(batch: Batch) -> list[tuple[str, Tensor | Rows]]:

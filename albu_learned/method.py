@@ -54,7 +54,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ("forward", "check"):
+        for name in ("forward", "check", "apply", "change"):
             if name in cls.__dict__ and not cls.__dict__.get("_base", False):
                 raise TypeError(f"{cls.__name__} must not override `{name}`.")
 
@@ -71,15 +71,31 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
     def plan(self, batch: Batch, noise: Plan) -> Plan:
         """What shall happen to each row, from what `needs` names and the noise."""
 
+    @final
+    def apply(self, batch: Any, plan: Plan | None = None) -> Any:
+        """Does it, to whatever parts the batch has. Returns a new `Batch`.
+
+        torch has a method of this name, which calls a function on every module. A model that holds
+        a method must still be able to do that, so a function alone is passed on to it.
+        """
+        if plan is None and callable(batch):
+            return nn.Module.apply(self, batch)
+        if not isinstance(batch, Batch) or plan is None:
+            raise TypeError(
+                f"`batch` must be a Batch, and `plan` what `plan` returned, got "
+                f"{type(batch).__name__} and {type(plan).__name__}."
+            )
+        return self.change(batch, plan)
+
     @abstractmethod
-    def apply(self, batch: Batch, plan: Plan) -> Batch:
-        """Does it, to whatever parts the batch has."""
+    def change(self, batch: Batch, plan: Plan) -> Batch:
+        """`apply`, as each kind does it."""
 
     @abstractmethod
     def check(self, batch: Batch) -> None:
         """Raises if the method cannot work on such a batch."""
 
-    @overload
+    @overload  # type: ignore[misc]  # torch declares forward as an attribute
     def forward(
         self, batch: Batch, labels: None = None, *, generator: torch.Generator | None = None
     ) -> Batch: ...
@@ -111,7 +127,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         device = given.device
         noise = self.draw(len(given), generator, device if generator is None else generator.device)
         noise = {name: tensor.to(device) for name, tensor in noise.items()}
-        result = self.apply(given, self.plan(given, noise))
+        result = self.change(given, self.plan(given, noise))
         if isinstance(batch, Batch):
             return result
         assert result.images is not None
@@ -142,7 +158,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
             "---",
             f"# {type(self).__name__}",
             "",
-            (type(self).__doc__ or "").strip().splitlines()[0],
+            (type(self).__doc__ or "A learned augmentation.").strip().splitlines()[0],
             "",
             f"Data: {about.data or 'none; this method was not fitted.'}",
         ]
@@ -159,7 +175,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         artifact.write(self, self.about, self.card(), Path(save_directory))
 
     @classmethod
-    def _from_pretrained(  # type: ignore[override]
+    def _from_pretrained(
         cls: type[M],
         *,
         model_id: str,
@@ -202,7 +218,7 @@ def load(folder: str | Path) -> Method:
     Args:
         folder: what `save_pretrained` wrote. To download one, use `Method.from_pretrained`.
     """
-    return _load_as(Method, Path(folder))  # type: ignore[type-abstract]
+    return _load_as(Method, Path(folder))
 
 
 def hold(given: Method | str | Path, kind: type[M]) -> M:
@@ -270,10 +286,10 @@ class Mix(Method):
         if batch.masks is not None and not batch.masks.is_floating_point():
             raise TypeError(
                 f"`masks` must be float to be mixed, got {batch.masks.dtype}: a mixture of class "
-                "numbers means nothing. Give one float mask a class, (B, M, H, W), or leave them out."
+                "numbers means nothing. Give a float mask a class, (B, M, H, W), or leave them out."
             )
 
-    def apply(self, batch: Batch, plan: Plan) -> Batch:
+    def change(self, batch: Batch, plan: Plan) -> Batch:
         self.check(batch)
         index, weight = plan["index"], plan["weight"]
         images, masks = batch.images, batch.masks
@@ -408,7 +424,7 @@ class Warp(Method):
     def check(self, batch: Batch) -> None:
         _check_needs(self, batch)
 
-    def apply(self, batch: Batch, plan: Plan) -> Batch:
+    def change(self, batch: Batch, plan: Plan) -> Batch:
         return _move(batch, self.field(plan), self.padding)
 
     def invert(self, batch: Batch, plan: Plan) -> Batch:
@@ -453,7 +469,7 @@ class Generate(Method):
                 f"{tuple(batch.labels.shape)} soft labels. Put generators before mixes."
             )
 
-    def apply(self, batch: Batch, plan: Plan) -> Batch:
+    def change(self, batch: Batch, plan: Plan) -> Batch:
         if batch.images is None:
             return batch
         made = self.pixels(batch.images, plan)

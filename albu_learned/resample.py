@@ -42,7 +42,7 @@ def mix(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 
 
 def to_dtype(values: Tensor, dtype: torch.dtype, scaled: bool = True) -> Tensor:
-    """Float values as another dtype: uint8 is rounded, from [0, 1] if scaled, else from [0, 255]."""
+    """Float values as another dtype; to uint8 by rounding, from [0, 1] where `scaled`."""
     if dtype == torch.uint8:
         values = values * 255 if scaled else values
         return values.round().clamp(0, 255).to(dtype)
@@ -70,8 +70,7 @@ def masks(given: Tensor | None, field: Motion, padding: str) -> Tensor | None:
         return None
     channels = given if given.ndim == 4 else given[:, None]
     grid = field.grid(given.shape[-2:], given)
-    moved = _of_kind(channels)(channels, grid, padding)
-    return moved.to(given.dtype).view(given.shape)
+    return _resample_mask(channels, grid, padding).view(given.shape)
 
 
 def instances(given: Rows | None, field: Motion, padding: str) -> Rows | None:
@@ -80,8 +79,7 @@ def instances(given: Rows | None, field: Motion, padding: str) -> Rows | None:
         return None
     size = given.values.shape[-2:]
     grid = field.grid(size, given.values)[given.image]
-    channels = given.values[:, None]
-    moved = _of_kind(channels)(channels, grid, padding)[:, 0].to(given.values.dtype)
+    moved = _resample_mask(given.values[:, None], grid, padding)[:, 0]
     return replace(given, values=moved, valid=given.valid & (moved != 0).flatten(1).any(dim=1))
 
 
@@ -119,8 +117,9 @@ def _outline(boxes: Tensor) -> Tensor:
     return low[:, None] + unit * (high - low)[:, None]
 
 
-def _of_kind(mask: Tensor):  # type: ignore[no-untyped-def]
-    return _bilinear if mask.is_floating_point() else _nearest
+def _resample_mask(given: Tensor, grid: Tensor, padding: str) -> Tensor:
+    how = _bilinear if given.is_floating_point() else _nearest
+    return how(given, grid, padding).to(given.dtype)
 
 
 def _bilinear(given: Tensor, grid: Tensor, padding: str) -> Tensor:
@@ -128,8 +127,8 @@ def _bilinear(given: Tensor, grid: Tensor, padding: str) -> Tensor:
         accurate = given if given.dtype in (torch.float32, torch.float64) else given.float()
         series = accurate.ndim == 3
         if series:  # as images of one line
-            accurate, grid = accurate[:, :, None], torch.stack([grid, torch.full_like(grid, 0.5)], -1)
-            grid = grid.reshape(len(grid), 1, -1, 2)
+            accurate = accurate[:, :, None]
+            grid = torch.cat([grid, torch.full_like(grid, 0.5)], dim=-1)[:, None]
         moved = F.grid_sample(
             accurate,
             (2 * grid - 1).to(accurate.dtype),

@@ -82,7 +82,8 @@ class BoxPaint(Generate):
         self.num_classes = num_classes
         self.channels = channels
         self.most_boxes = most_boxes
-        self.colour = nn.Parameter(torch.linspace(0.2, 0.8, num_classes * channels).view(-1, channels))
+        shades = torch.linspace(0.2, 0.8, num_classes * channels)
+        self.colour = nn.Parameter(shades.view(-1, channels))
 
     def draw(self, rows, generator=None, device=None):
         return {"z": torch.rand(rows, generator=generator, device=device)}

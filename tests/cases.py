@@ -1,0 +1,98 @@
+"""Every method, with data it works on: what the generic laws in test_laws.py are tried with.
+
+A new method adds one line to CASES. A law that does not hold for a kind, or for one method, is
+exempted here with its reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+import albu_learned as al
+from tests import toys
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    make: Callable[[], al.Method]
+    exempt: dict[str, str] = field(default_factory=dict)
+
+    def why_not(self, law: str) -> str | None:
+        return self.exempt.get(law) or KINDS[self.make().kind].get(law)
+
+
+KINDS = {
+    "mix": {
+        "element by element": "a mix combines the rows of a batch",
+        "labels unchanged": "a mix makes labels soft",
+        "boxes follow masks": "a mix moves nothing",
+        "invert": "a mix loses its originals",
+    },
+    "warp": {"labels soft": "a warp never changes a class"},
+    "generate": {
+        "labels soft": "a generator never changes a label",
+        "identity": "new pixels have no plan that keeps the old ones",
+        "boxes follow masks": "a generator moves nothing",
+        "invert": "the old pixels are gone",
+    },
+}
+
+
+def shifted(toy, by):
+    """The toy with its learned shift set."""
+    with torch.no_grad():
+        toy.shift.copy_(torch.tensor(by))
+    return toy
+
+
+MOVES = [[0.25, 0.0], [-0.125, 0.5]]
+
+CASES = [
+    Case("ZetaMixup", lambda: al.ZetaMixup(num_classes=2)),
+    Case("ZetaMixup top_k", lambda: al.ZetaMixup(gamma=4.0, top_k=3, num_classes=2)),
+    Case("ClassShift", lambda: shifted(toys.ClassShift(), MOVES)),
+    Case("FreeShift", lambda: shifted(toys.FreeShift(noise=0.1), MOVES)),
+    Case("ImageShift", lambda: shifted(toys.ImageShift(noise=0.1), MOVES)),
+    Case("BoxPaint", lambda: toys.BoxPaint()),
+    Case(
+        "ClassPicture",
+        lambda: toys.ClassPicture(size=16),
+        {"gradient to images": "its pixels come from the labels alone"},
+    ),
+]
+
+
+def make_batch(rows=4, dtype=torch.float32, size=16, seed=0):
+    """Images with one bright rectangle each; the mask and the first box are that rectangle."""
+    g = torch.Generator().manual_seed(seed)
+    images = torch.rand(rows, 3, size, size, generator=g) * 0.3
+    masks = torch.zeros(rows, size, size, dtype=torch.long)
+    boxes, points = [], []
+    for i in range(rows):
+        x, y = torch.randint(1, size - 4, (2,), generator=g).tolist()
+        images[i, :, y : y + 4, x : x + 3] += 0.6
+        masks[i, y : y + 4, x : x + 3] = 7
+        box = torch.tensor([[x, y, x + 3, y + 4]]) / size
+        boxes.append(
+            torch.cat([box, torch.rand(i % 2, 4, generator=g).sort(dim=1)[0][:, [0, 1, 2, 3]]])
+        )
+        points.append(torch.rand(i, 2, generator=g))
+    if dtype == torch.uint8:
+        images = (images * 255).round()
+    labels = torch.randint(2, (rows,), generator=g)
+    return al.Batch(images=images.to(dtype), labels=labels, masks=masks, boxes=boxes, points=points)
+
+
+def fit_for(method, batch):
+    """The batch with what this method's kind takes: a mix refuses integer masks."""
+    if method.kind != "mix":
+        return batch
+    return al.Batch(
+        images=batch.images,
+        labels=batch.labels,
+        masks=(batch.masks > 0).float(),
+        boxes=batch.boxes,
+        points=batch.points,
+    )
