@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from kornia.augmentation import AugmentationSequential
+from kornia.augmentation import AugmentationSequential, MixAugmentationBaseV2
 from kornia.augmentation.container.ops import AugmentationSequentialOps
 from kornia.augmentation.container.params import ParamItem
 from kornia.constants import DataKey
-from kornia.geometry.boxes import Boxes
-from kornia.geometry.keypoints import Keypoints
+from kornia.geometry.boxes import Boxes, VideoBoxes
+from kornia.geometry.keypoints import Keypoints, VideoKeypoints
 from torch import Tensor, nn
 
 from albu_learned.batch import Batch
 from albu_learned.kornia import parts
-from albu_learned.kornia.learned import CONTAINER, Learned, frame
+from albu_learned.kornia.learned import CONTAINER, Learned, Params, frame
 from albu_learned.kornia.mix import MixTransform
 
 
@@ -32,11 +32,19 @@ class LearnedAugmentationSequential(AugmentationSequential):
 
     - class labels (data key "class" or "label") reach the operations that need them, and come back
       as (B, K) soft labels where the list has a mix;
-    - boxes keep their rows: one that has left the frame, or was all zeros (padding), comes back as
-      zeros. `valid` tells which are left, by data key: (B, N) for boxes and keypoints;
-    - a mix adds the boxes of other images behind an image's own where they weigh enough; `source`
-      then tells, by data key, the (image, row) of every row: (B, N', 2), -1 for none;
+    - boxes keep their rows: one that a warp has moved out of the frame, or that was all zeros
+      (padding), comes back as zeros;
+    - a mix adds the boxes and keypoints of other images behind an image's own where they weigh
+      enough;
     - several mixes may stand in one list.
+
+    After a call, `valid` and `source` describe the rows of its boxes and keypoints, by the keys of
+    the dictionary or by data key (the second of a kind as "bbox_2"):
+
+    - `valid` (B, N): false for padding, and for what has left the frame, by whichever operation.
+      Keypoints that are replayed without images have none: their frame is not known;
+    - `source` (B, N, 2): the (image, row) that each row was in the call's arguments, -1 for padding
+      that a mix has added. None for videos, or with one of Kornia's own mixes in the list.
 
     Learned operations that need labels, boxes or images, and mixes, must stand directly in the
     list, not inside another container.
@@ -58,7 +66,7 @@ class LearnedAugmentationSequential(AugmentationSequential):
         self.transform_op = _LearnedOps(self.data_keys)
         self.valid: dict[str, Tensor] = {}
         self.source: dict[str, Tensor] = {}
-        self._validity: list[Tensor | None] = []
+        self._found: list[tuple[Tensor | None, Tensor | None]] = []
 
     def get_mix_augmentation_indices(self, named_modules: Iterator[tuple[str, nn.Module]]) -> Any:
         # Kornia allows one mix in a list, since it cannot follow the labels through two. We can.
@@ -69,22 +77,12 @@ class LearnedAugmentationSequential(AugmentationSequential):
         return super().get_mix_augmentation_indices(iter(kept))
 
     def forward(self, *args: Any, params: Any = None, data_keys: Any = None) -> Any:
-        self.transform_op.sources = {}
+        self.valid, self.source, self.transform_op.sources = {}, {}, {}
         out = super().forward(*args, params=params, data_keys=data_keys)
-        names = self._names(args, data_keys)
-        found = zip(names, self._validity, strict=False)
-        self.valid = {name: valid for name, valid in found if valid is not None}
-        self.source = {}
-        for (key, nth), source in self.transform_op.sources.items():
-            keys = self._keys(args, data_keys)
-            place = [i for i, k in enumerate(keys) if k == key][nth]
-            self.source[names[place]] = source
+        found = list(zip(self._names(args, data_keys), self._found, strict=False))
+        self.valid = {name: valid for name, (valid, _) in found if valid is not None}
+        self.source = {name: source for name, (_, source) in found if source is not None}
         return out
-
-    def _keys(self, args: Any, data_keys: Any) -> list[DataKey]:
-        if len(args) == 1 and isinstance(args[0], dict):
-            return self._read_datakeys_from_dict(tuple(args[0]))[0]
-        return self.transform_op.preproc_datakeys(data_keys)
 
     def _names(self, args: Any, data_keys: Any) -> list[str]:
         """How the caller calls each argument: dictionary keys, or data keys."""
@@ -93,39 +91,75 @@ class LearnedAugmentationSequential(AugmentationSequential):
             return [key for key in args[0] if key not in unknown]
         given = data_keys if data_keys is not None else self.data_keys
         names = [k if isinstance(k, str) else DataKey.get(k).name.lower() for k in given]
-        return [n if names.index(n) == i else f"{n}_{i}" for i, n in enumerate(names)]
+        nth = [names[: i + 1].count(name) for i, name in enumerate(names)]
+        return [name if n == 1 else f"{name}_{n}" for name, n in zip(names, nth, strict=True)]
 
     def _validate_args_datakeys(self, *args: Any, data_keys: Any, params: Any = None) -> None:
         super()._validate_args_datakeys(*args, data_keys=data_keys, params=params)
         if not any(isinstance(child, MixTransform) for child in self.children()):
             return
         for value, key in zip(args, data_keys, strict=True):
-            # Kornia turns integer masks into floats before an operation could refuse them.
-            if key == DataKey.MASK and isinstance(value, Tensor) and not value.is_floating_point():
-                raise TypeError(
-                    f"`mask` must be float to be mixed, got {value.dtype}: a mixture of class "
-                    "numbers means nothing. Give one float channel a class, or leave it out."
-                )
+            if key == DataKey.MASK:
+                _check_mixable(value)
 
     def _preproc_boxes(self, arg: Any, dcate: DataKey) -> Boxes:
+        if isinstance(arg, Boxes):
+            return super()._preproc_boxes(arg, dcate)
+        if not self.contains_video_sequential:
+            arg = parts.checked_boxes(arg, dcate)
         boxes = super()._preproc_boxes(arg, dcate)
-        if not isinstance(arg, Boxes):
-            boxes._valid = boxes._valid & ~parts.padding(boxes)  # or Kornia would move the padding
+        boxes._valid = boxes._valid & ~parts.padding(boxes)  # or Kornia would move the padding
         return boxes
 
     def _arguments_postproc(self, in_args: Any, out_args: Any, data_keys: Any) -> Any:
-        self._validity = [self._valid_of(value, out_args, data_keys) for value in out_args]
+        images = [a for a, key in zip(out_args, data_keys, strict=True) if key == DataKey.INPUT]
+        size = tuple(images[0].shape[-2:]) if images else None
+        self._found = []
+        for i, (value, key) in enumerate(zip(out_args, data_keys, strict=True)):
+            source = self.transform_op.sources.get((key, data_keys[:i].count(key)))
+            self._found.append(self._rows_of(value, source, size))
         return super()._arguments_postproc(in_args, out_args, data_keys)
 
-    def _valid_of(self, value: Any, out_args: Any, data_keys: Any) -> Tensor | None:
-        if isinstance(value, Boxes):
-            return value._valid
-        if not isinstance(value, Keypoints):
-            return None
-        for image, key in zip(out_args, data_keys, strict=True):
-            if DataKey.get(key) == DataKey.INPUT:
-                return parts.inside(value, tuple(image.shape[-2:]))
-        return None  # without images only the draw's frame is known, not the last one
+    def _rows_of(
+        self, value: Any, source: Tensor | None, size: tuple[int, int] | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What is valid and where it comes from, for one of the arguments."""
+        if not isinstance(value, (Boxes, Keypoints)):
+            return None, None
+        valid = parts.remaining(value, size)
+        if isinstance(value, (VideoBoxes, VideoKeypoints)):
+            frames = value.temporal_channel_size
+            return None if valid is None else valid.unflatten(0, (-1, frames)), None
+        rows = value.data.shape[:-2] if isinstance(value, Boxes) else value.data.shape[:-1]
+        if self._loses_rows():
+            return valid, None
+        if source is None:
+            return valid, parts.own_sources(rows, value.data.device)
+        source = source.view(*rows, 2)
+        if isinstance(value, Keypoints) and valid is not None:
+            valid = valid & (source[..., 0] >= 0)  # Kornia's points know no padding
+        return valid, source
+
+    def _loses_rows(self) -> bool:
+        """Whether one of Kornia's own mixes may reorder rows, without telling how."""
+        children = self.modules()
+        return any(
+            isinstance(c, MixAugmentationBaseV2) and not isinstance(c, Learned) for c in children
+        )
+
+
+def _check_mixable(mask: Any) -> None:
+    if isinstance(mask, list):
+        raise TypeError(
+            f"`mask` must be one tensor to be mixed, got a list of {len(mask)}. Stack them to "
+            "(B, M, H, W)."
+        )
+    # Kornia turns integer masks into floats before an operation could refuse them.
+    if isinstance(mask, Tensor) and not mask.is_floating_point():
+        raise TypeError(
+            f"`mask` must be float to be mixed, got {mask.dtype}: a mixture of class numbers means "
+            "nothing. Give one float channel a class, or leave it out."
+        )
 
 
 def _refuse_nested(name: str, child: nn.Module) -> None:
@@ -135,8 +169,8 @@ def _refuse_nested(name: str, child: nn.Module) -> None:
         if isinstance(inner, Learned) and (inner.method.needs or isinstance(inner, MixTransform)):
             raise ValueError(
                 f"{type(inner.method).__name__} must stand directly in the list of {CONTAINER}, "
-                f"but stands inside of {type(child).__name__} ({name!r}), which hides labels and boxes "
-                "from it. Take it out of there."
+                f"but stands inside of {type(child).__name__} ({name!r}), which hides labels and "
+                "boxes from it. Take it out of there."
             )
 
 
@@ -161,7 +195,7 @@ class _LearnedOps(AugmentationSequentialOps):
             )
         keys = self.preproc_datakeys(data_keys)
         try:
-            module.prepare(param.data, _batch_of(arg, keys, param.data))
+            module.prepare(param.data, _batch_of(arg, keys, module, param.data))
             if isinstance(module, MixTransform):
                 outputs = self._mix(arg, keys, module, param.data)
                 return outputs if len(outputs) > 1 else outputs[0]
@@ -185,43 +219,59 @@ class _LearnedOps(AugmentationSequentialOps):
         return outputs
 
 
-def _batch_of(args: tuple[Any, ...], keys: list[DataKey], params: Any) -> Batch:
-    """What an operation may plan from: the first image, labels and boxes of the call."""
+def _batch_of(args: tuple[Any, ...], keys: list[DataKey], module: Learned, params: Params) -> Batch:
+    """What an operation may plan from: the first images; the first labels and boxes if needed."""
+    needs = module.method.needs | ({"labels"} if module.method.kind == "generate" else set())
     found: dict[str, Any] = {}
     for value, key in zip(args, keys, strict=True):
         if key == DataKey.INPUT:
-            found.setdefault(
-                "images",
-                value
-                if value.ndim == 4
-                else value.reshape((1,) * (4 - value.ndim) + tuple(value.shape)),
-            )
-        elif key == DataKey.CLASS:
-            found.setdefault("labels", torch.as_tensor(value))
-        elif key in parts.BOXES:
-            found.setdefault("boxes", parts.boxes(value, frame(params)).boxes)
+            found.setdefault("images", value[(None,) * (4 - value.ndim)])
+        elif key == DataKey.CLASS and "labels" in needs:
+            found.setdefault("labels", _labels(value))
+        elif key in parts.BOXES and "boxes" in needs:
+            rows = parts.boxes(value, frame(params)).boxes
+            assert rows is not None
+            found.setdefault("boxes", rows.take(rows.valid.nonzero()[:, 0]))
     return Batch(**found)
 
 
-def _mix_one(value: Any, key: DataKey, module: MixTransform, params: Any) -> Any:
+def _labels(value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"Labels must be class numbers (B,) or probabilities (B, K), got {value!r:.60}."
+        ) from error
+
+
+def _mix_one(value: Any, key: DataKey, module: MixTransform, params: Params) -> Any:
     if key == DataKey.INPUT:
         return module(value, params=params)
     if key == DataKey.CLASS:
-        return module.mix_labels(torch.as_tensor(value), params)
+        return module.mix_labels(_labels(value), params)
     if key == DataKey.MASK:
-        channels = value if value.ndim == 4 else value[:, None]
-        return parts.masks_back(module.change(params, parts.masks(channels, False)), value)
+        return _mix_masks(value, module, params)
     rows = module.rows(params)
-    if rows is not None and len(rows) == 0:
+    if len(params["batch_prob"]) == 0 or (rows is not None and len(rows) == 0):
         return value
     size = frame(params)
     if key == DataKey.KEYPOINTS:
         points = module.change(params, parts.keypoints(value, size)).points
         assert points is not None
         return parts.keypoints_back(points, value, size), parts.sources(points)
-    boxes = module.change(params, parts.boxes(value, size)).boxes
+    boxes = module.change(params, parts.boxes(value, size, ragged=True)).boxes
     assert boxes is not None
-    return parts.boxes_back(boxes, value, size), parts.sources(boxes)
+    return parts.mixed_boxes_back(boxes, value, size), parts.sources(boxes)
+
+
+def _mix_masks(value: Tensor, module: MixTransform, params: Params) -> Tensor:
+    channels = value
+    if value.ndim == 3:  # (B, H, W), or (C, H, W) of one image: Kornia reads them so too
+        channels = value[:, None] if len(value) == len(params["batch_prob"]) else value[None]
+    elif value.ndim == 2:
+        channels = value[None, None]
+    mixed = parts.masks_back(module.change(params, parts.masks(channels, False)), channels)
+    return mixed.view(value.shape) if module.keepdim else mixed
 
 
 def _follow(before: Tensor | None, source: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ class GenerateTransform(Learned, IntensityAugmentationBase2D):
         resize: whether pixels of another size than the images are resized to fit.
     """
 
+    method: Generate
+
     def __init__(
         self,
         method: Method | str | Path,

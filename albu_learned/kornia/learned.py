@@ -7,7 +7,7 @@ noise, and the detached plan once it is made. Gradients come from planning anew,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from albu_learned.batch import Batch
-from albu_learned.method import Method, Plan, hold
+from albu_learned.method import Method, Plan, Warp, hold
 
 Params = dict[str, Any]
+_KEYS = {"images": "input", "labels": "class", "boxes": "bbox"}
 CONTAINER = "albu_learned.kornia.LearnedAugmentationSequential"
 
 
@@ -65,23 +66,33 @@ class Learned:
         rows = self.rows(params)
         if len(batch) == 0 or (rows is not None and len(rows) == 0):
             return
+        check_count(params, images=len(batch))
         if self.class_order is not None and batch.labels is not None and batch.labels.ndim == 1:
-            order = self.class_order.to(batch.labels.device)
-            batch = replace(batch, labels=order[batch.labels.long()])
+            batch = replace(batch, labels=_renumbered(batch.labels, self.class_order))
         stored = _named(params, "plan_")
         can_plan = all(getattr(batch, name) is not None for name in self.method.needs)
         if stored and not (can_plan and self._wants_gradient()):
             self.live = _take(stored, rows, batch.device)
             return
+        if not can_plan:
+            self._ask_for_more(batch)
         self.method.check(batch)
         chosen = batch if rows is None else batch.select(rows.to(batch.device))
         self.live = self.method.plan(chosen, _take(_named(params, "noise_"), rows, batch.device))
-        if not stored:
-            params.update(_put_back(self.live, rows, len(batch)))
+        # Also when replayed: with other weights it is another plan, and all targets must follow it.
+        params.update(_put_back(self.live, rows, len(batch)))
 
-    def plan_for(self, params: Params, device: torch.device) -> Plan:
-        """The plan of the selected rows, for one target."""
-        if self.live is not None:
+    def _ask_for_more(self, batch: Batch) -> None:
+        missing = sorted(name for name in self.method.needs if getattr(batch, name) is None)
+        keys = ", ".join(repr(_KEYS.get(name, name)) for name in missing)
+        raise ValueError(
+            f"{type(self.method).__name__} needs {' and '.join(missing)} to plan its change. "
+            f"Add to the call, and to data_keys: {keys}."
+        )
+
+    def plan_for(self, params: Params, device: torch.device, live: bool = True) -> Plan:
+        """The plan of the selected rows, for one target; the stored one unless `live`."""
+        if live and self.live is not None:
             return {name: value.to(device) for name, value in self.live.items()}
         rows = self.rows(params)
         stored = _named(params, "plan_")
@@ -100,14 +111,22 @@ class Learned:
         rows = self.rows(params)
         if len(batch) == 0 or (rows is not None and len(rows) == 0):
             return batch
-        plan = self.plan_for(params, batch.device)
-        if batch.images is None:  # only pixels carry gradients
+        name = next(f.name for f in fields(batch) if getattr(batch, f.name) is not None)
+        check_count(params, **{name: len(batch)})
+        # Only pixels carry gradients; and a list of masks comes one by one, with params of one row.
+        plan = self.plan_for(params, batch.device, live=batch.images is not None)
+        if batch.images is None:
             plan = {name: value.detach() for name, value in plan.items()}
-        do = self.method.invert if inverse else self.method.apply  # type: ignore[attr-defined]
         if rows is None:
-            return do(batch, plan)
+            return self._do(batch, plan, inverse)
         rows = rows.to(batch.device)
-        return batch.put(rows, do(batch.select(rows), plan))
+        return batch.put(rows, self._do(batch.select(rows), plan, inverse))
+
+    def _do(self, batch: Batch, plan: Plan, inverse: bool) -> Batch:
+        if not inverse:
+            return self.method.apply(batch, plan)
+        assert isinstance(self.method, Warp)  # Kornia asks no other operation
+        return self.method.invert(batch, plan)
 
     def _wants_gradient(self) -> bool:
         return torch.is_grad_enabled() and any(p.requires_grad for p in self.method.parameters())
@@ -117,6 +136,26 @@ def frame(params: Params) -> tuple[int, int]:
     """(H, W) of the images that the params were drawn for."""
     height, width = params["forward_input_shape"].tolist()[-2:]
     return height, width
+
+
+def check_count(params: Params, **given: int) -> None:
+    drawn = len(params["batch_prob"])
+    for name, count in given.items():
+        if count != drawn:
+            raise ValueError(
+                f"`{name}` must be as many as the images that `params` were drawn for, {drawn}, "
+                f"got {count}."
+            )
+
+
+def _renumbered(labels: Tensor, order: Tensor) -> Tensor:
+    inside = (labels >= 0) & (labels < len(order))
+    if not torch.compiler.is_compiling() and not inside.all():
+        raise ValueError(
+            f"Labels must be in 0..{len(order) - 1} for the {len(order)} names of `classes`, got "
+            f"{labels[~inside][0].item()}."
+        )
+    return order.to(labels.device)[labels.long()]
 
 
 def _named(params: Params, prefix: str) -> Plan:

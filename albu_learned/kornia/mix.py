@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from kornia.augmentation import MixAugmentationBaseV2
 from kornia.augmentation.container.ops import ClassSequentialOps
 from kornia.constants import DataKey
 from torch import Tensor
 
 from albu_learned.kornia import parts
-from albu_learned.kornia.learned import CONTAINER, Learned, Params
+from albu_learned.kornia.learned import CONTAINER, Learned, Params, check_count
 from albu_learned.method import Method, Mix
 from albu_learned.methods import zeta_mixup
 
@@ -24,6 +25,8 @@ class MixTransform(Learned, MixAugmentationBaseV2):
         p: probability for each batch. Labels become soft either way.
         keepdim: return (C, H, W) for (C, H, W).
     """
+
+    method: Mix
 
     def __init__(
         self, method: Method | str | Path, *, p: float = 1.0, keepdim: bool = False
@@ -44,18 +47,20 @@ class MixTransform(Learned, MixAugmentationBaseV2):
             raise RuntimeError(
                 "`params` must be the params of a mix: none has happened yet. Mix images first."
             )
+        check_count(params, labels=len(labels))
         rows = self.rows(params)
         if len(labels) == 0 or (rows is not None and len(rows) == 0):
             return self.method.soften(labels)
         plan = self.plan_for(params, labels.device)
         return self.method.mix_labels(labels, plan)
 
+    def transform_input(self, input: Tensor, params: Params, flags: Any) -> Tensor:
+        # Kornia's own branches on the gate, a tensor, which torch.compile cannot follow.
+        mixed = self.apply_transform(self.transform_tensor(input), params, flags)
+        return self.transform_output_tensor(mixed, input.shape)
+
     def apply_transform(self, input: Tensor, params: Params, flags: Any) -> Tensor:
-        if len(input) and len(params["batch_prob"]) != int(params["forward_input_shape"][0]):
-            raise RuntimeError(
-                "A mix must see the images it was drawn for, but VideoSequential repeats the draw "
-                "of one frame for all. Set same_on_frame=False, or mix outside of it."
-            )
+        _refuse_repeated(params)
         changed = self.change(params, parts.images(input)).images
         assert changed is not None
         return changed
@@ -66,6 +71,16 @@ class MixTransform(Learned, MixAugmentationBaseV2):
                 f"A mix in Kornia's own containers takes images only, got {key.name.lower()!r}. "
                 + _WHAT_TO_DO
             )
+
+
+def _refuse_repeated(params: Params) -> None:
+    if torch.compiler.is_compiling():  # it cannot follow a number that is kept in a tensor
+        return
+    if len(params["batch_prob"]) != int(params["forward_input_shape"][0]):
+        raise RuntimeError(
+            "A mix must see the images it was drawn for, but VideoSequential repeats the draw of "
+            "one frame for all. Set same_on_frame=False, or mix outside of it."
+        )
 
 
 class ZetaMixup(MixTransform):

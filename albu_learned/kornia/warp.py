@@ -32,6 +32,8 @@ class WarpTransform(Learned, GeometricAugmentationBase2D):
         classes: your class names in the order of your labels, where the artifact has names.
     """
 
+    method: Warp
+
     def __init__(
         self,
         method: Method | str | Path,
