@@ -125,11 +125,11 @@ def write(part: Part, about: About, card: str, folder: Path) -> None:
     tensors = part.state_dict() if isinstance(part, nn.Module) else {}
     if tensors:
         plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-        _write_atomically(folder / TENSORS, to_safetensors(plain))
+        write_atomically(folder / TENSORS, to_safetensors(plain))
     else:
         (folder / TENSORS).unlink(missing_ok=True)
-    _write_atomically(folder / CARD, card.encode())
-    _write_atomically(folder / CONFIG, text.encode())
+    write_atomically(folder / CARD, card.encode())
+    write_atomically(folder / CONFIG, text.encode())
 
 
 def read(folder: Path, kind: type[Part]) -> tuple[Part, About]:
@@ -240,7 +240,8 @@ def _decode(value: Any, where: str) -> Any:
     return value
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
+    """The whole file or none of it, even if the machine stops."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -14,6 +14,8 @@ these kinds and no method; methods know no host.
 
 from __future__ import annotations
 
+import copy
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -221,9 +223,9 @@ def load(folder: str | Path) -> Method:
     return _load_as(Method, Path(folder))
 
 
-def hold(given: Method | str | Path, kind: type[M]) -> M:
+def hold(given: Method | str | os.PathLike[str], kind: type[M]) -> M:
     """The method that a door shall hold: one that is given, or the artifact in a folder."""
-    if isinstance(given, (str, Path)):
+    if isinstance(given, (str, os.PathLike)):
         return _load_as(kind, Path(given))
     if not isinstance(given, kind):
         raise TypeError(
@@ -304,25 +306,39 @@ class Mix(Method):
 
     def mix_labels(self, labels: Tensor, plan: Plan) -> Tensor:
         """(B, K) soft labels of the outputs."""
-        soft = self.soften(labels)
-        mixed = (soft[plan["index"]] * plan["weight"].to(soft.dtype)[:, :, None]).sum(dim=1)
-        return mixed
+        index, weight = plan["index"], plan["weight"]
+        if labels.ndim == 2:
+            return resample.mix(self._check_soft(labels), index, weight)
+        # The same as mixing `soften(labels)`, whose many zeros would cost more than the images.
+        numbers, num_classes = self._check_numbers(labels)
+        soft = torch.full(
+            (len(index), num_classes),
+            self.smoothing / num_classes,
+            dtype=torch.float32,
+            device=labels.device,
+        )
+        return soft.scatter_add_(1, numbers[index], (1 - self.smoothing) * weight.float())
 
     def soften(self, labels: Tensor) -> Tensor:
         """Class numbers as (B, K) probabilities; soft and multi-label rows as floats, unchanged."""
         if labels.ndim == 2:
             return self._check_soft(labels)
+        numbers, num_classes = self._check_numbers(labels)
+        share = self.smoothing / num_classes
+        soft = torch.full(
+            (len(labels), num_classes), share, dtype=torch.float32, device=labels.device
+        )
+        return soft.scatter(1, numbers[:, None], 1 - self.smoothing + share)
+
+    def _check_numbers(self, labels: Tensor) -> tuple[Tensor, int]:
+        """Class numbers that are in range, as int64, and how many classes there are."""
         if self.num_classes is None:
             raise ValueError(
                 "`num_classes` must be given when labels are class numbers, got None. "
                 f"Write {type(self).__name__}(..., num_classes=10)."
             )
         _check_range(labels, self.num_classes)
-        share = self.smoothing / self.num_classes
-        soft = torch.full(
-            (len(labels), self.num_classes), share, dtype=torch.float32, device=labels.device
-        )
-        return soft.scatter(1, labels.long()[:, None], 1 - self.smoothing + share)
+        return labels.long(), self.num_classes
 
     def _check_soft(self, labels: Tensor) -> Tensor:
         if self.num_classes is not None and labels.shape[1] != self.num_classes:
@@ -457,6 +473,12 @@ class Generate(Method):
         super().__init__()
         self.resize = resize
 
+    def resized(self) -> Generate:
+        """The same generator, sharing its parameters, that fits its pixels to any image."""
+        twin = copy.copy(self)
+        twin.resize = True
+        return twin
+
     @abstractmethod
     def pixels(self, images: Tensor, plan: Plan) -> Tensor:
         """The one primitive: (B, C, H, W) float pixels in [0, 1] in place of the images."""
@@ -499,13 +521,14 @@ def _check_needs(method: Method, batch: Batch) -> None:
 
 
 def _check_range(labels: Tensor, num_classes: int) -> None:
-    inside = (labels >= 0) & (labels < num_classes)
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling() and not inside.all():
-        wrong = labels[~inside][0].item()
+    inside = ((labels >= 0) & (labels < num_classes)).all()
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        torch._assert_async(inside, f"`labels` must be in 0..{num_classes - 1}.")
+    elif not inside:
+        wrong = labels[(labels < 0) | (labels >= num_classes)][0].item()
         raise ValueError(
             f"`labels` must be in 0..{num_classes - 1} for num_classes={num_classes}, got {wrong}."
         )
-    _require(inside.all(), f"`labels` must be in 0..{num_classes - 1}.")
 
 
 def _require(condition: Tensor, rule: str) -> None:

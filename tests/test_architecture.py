@@ -18,14 +18,15 @@ BASE = {"torch", "numpy", "huggingface_hub", "safetensors"}
 # What may be imported from beside the standard library and the base, and where.
 EXTRAS = {
     "cli": {"typer"},
-    "demo": {"tqdm", "sklearn", "matplotlib"},
+    "demo": {"tqdm", "sklearn"},
+    "verdict": {"scipy"},
     "preview": {"matplotlib"},
 }
 CORE = {"batch", "method", "artifact", "resample", "mixing", "families"}
 LAYERS = [
     CORE,
     {"methods", "pstn"},
-    HOSTS | {"spec", "data", "preview"},
+    HOSTS | {"spec", "data", "preview", "verdict"},
     {"synth", "compare", "demo"},
     {"cli"},
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,8 @@ class GenerateTransform(Learned, IntensityAugmentationBase2D):
     ) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
         self._hold(method, Generate, classes)
-        if resize:  # a copy that shares the parameters: the caller's method stays as it is
-            self.method = copy.copy(self.method)
-            self.method.resize = True
+        if resize:
+            self.method = self.method.resized()
 
     def apply_transform(
         self, input: Tensor, params: Params, flags: Any, transform: Tensor | None = None

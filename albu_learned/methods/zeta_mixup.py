@@ -21,6 +21,10 @@ from albu_learned.method import Mix, Plan
 
 __all__ = ["ZetaMixup", "zeta_weights"]
 
+# Few samples of a large batch are picked one by one, faster than by sorting the whole batch.
+MOST_PICKED = 64
+FEWEST_ROWS = 64
+
 
 class ZetaMixup(Mix):
     """Mixes all samples of a batch with weights rank^-gamma, each sample leading one output.
@@ -130,9 +134,38 @@ def draw_order(
     device: torch.device | str | None = None,
 ) -> Tensor:
     """(B, K): i itself, then K - 1 of the others in uniformly random order, for every row i."""
+    if 1 < size <= MOST_PICKED and 8 * size <= rows and rows >= FEWEST_ROWS:
+        return _pick_order(rows, size, generator, device)
+    return _sort_order(rows, size, generator, device)
+
+
+def _sort_order(
+    rows: int, size: int, generator: torch.Generator | None, device: torch.device | str | None
+) -> Tensor:
+    """All samples in a random order, the first K kept."""
     noise = torch.rand(rows, rows, generator=generator, device=device)
     noise.fill_diagonal_(-1)
     return noise.argsort(dim=1)[:, :size]
+
+
+def _pick_order(
+    rows: int, size: int, generator: torch.Generator | None, device: torch.device | str | None
+) -> Tensor:
+    """Floyd's sampling without replacement, all rows at once, then a shuffle of what was picked.
+
+    Of n others pick number j, for j = n - K + 1 .. n - 1, draws from 0..j and takes j itself if
+    the draw was picked before: then j is new, and every set of picks is equally likely.
+    """
+    others, picks = rows - 1, size - 1
+    noise = torch.randint(2**62, (2, picks, rows), generator=generator, device=device)
+    limits = torch.arange(others - picks, others, device=noise.device)[:, None]
+    picked = noise[0] % (limits + 1)
+    for step in range(1, picks):
+        taken = (picked[:step] == picked[step]).any(dim=0)
+        picked[step].masked_fill_(taken, others - picks + step)
+    picked = picked.gather(0, noise[1].argsort(dim=0)).t()
+    own = torch.arange(rows, device=noise.device)[:, None]
+    return torch.cat([own, picked + (picked >= own)], dim=1)  # the others skip the row's own number
 
 
 def _check_gamma(gamma: float) -> float:

@@ -1,0 +1,23 @@
+"""The door to Albumentations: learned methods as transforms and collate functions.
+
+Import this before `albumentations.from_dict` or `albumentations.load` read a saved pipeline with
+one of its classes: the host finds classes by name among those that have been imported.
+"""
+
+from albu_learned.albumentations.collate import MixCollate as MixCollate
+from albu_learned.albumentations.generate import GenerateTransform as GenerateTransform
+from albu_learned.albumentations.mix import MixTransform as MixTransform
+from albu_learned.albumentations.seeding import seed_worker as seed_worker
+from albu_learned.albumentations.warp import WarpTransform as WarpTransform
+from albu_learned.albumentations.zeta_mixup import ZetaCollate as ZetaCollate
+from albu_learned.albumentations.zeta_mixup import ZetaMixup as ZetaMixup
+
+__all__ = [
+    "GenerateTransform",
+    "MixCollate",
+    "MixTransform",
+    "WarpTransform",
+    "ZetaCollate",
+    "ZetaMixup",
+    "seed_worker",
+]
