@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from albu_learned.batch import Rows
-from albu_learned.mixing import mix as mix
 
 # Points on each side of a box whose enclosure becomes the new box: at 33 the error of a smooth warp
 # at 640 px is 0.05 px.
@@ -22,7 +21,7 @@ SIDE = 33
 
 
 class Motion(Protocol):
-    """The part of `method.Field` that is needed here."""
+    """The part of `kinds.Field` that is needed here."""
 
     def points(self, points: Tensor) -> Tensor: ...
     def grid(self, size: Sequence[int], like: Tensor) -> Tensor: ...

@@ -22,7 +22,7 @@ EXTRAS = {
     "verdict": {"scipy"},
     "preview": {"matplotlib"},
 }
-CORE = {"batch", "method", "artifact", "resample", "mixing", "families"}
+CORE = {"batch", "method", "artifact", "resample", "mixing", "kinds", "families"}
 LAYERS = [
     CORE,
     {"methods", "pstn"},

@@ -12,7 +12,8 @@ from torch.utils.data import default_collate
 
 from albu_learned.albumentations.door import hold
 from albu_learned.batch import Batch
-from albu_learned.method import Mix, Plan
+from albu_learned.kinds import Mix
+from albu_learned.method import Plan
 
 __all__ = ["MixCollate"]
 

@@ -13,7 +13,7 @@ from albu_learned.albumentations.convert import image_from, image_to
 from albu_learned.albumentations.door import Door
 from albu_learned.albumentations.record import from_record
 from albu_learned.batch import Batch
-from albu_learned.method import Generate
+from albu_learned.kinds import Generate
 
 __all__ = ["GenerateTransform"]
 

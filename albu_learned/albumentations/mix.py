@@ -17,7 +17,7 @@ from albu_learned.albumentations.convert import label_array, tensor_of
 from albu_learned.albumentations.door import Door
 from albu_learned.albumentations.record import from_record, generator_from, to_record
 from albu_learned.batch import Batch
-from albu_learned.method import Mix
+from albu_learned.kinds import Mix
 
 __all__ = ["MixTransform"]
 

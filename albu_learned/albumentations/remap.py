@@ -14,7 +14,7 @@ import torch
 
 from albu_learned import resample
 from albu_learned.batch import Rows
-from albu_learned.method import Field
+from albu_learned.kinds import Field
 
 __all__ = ["Motion", "move_boxes", "move_image", "move_mask", "move_points"]
 

@@ -12,7 +12,7 @@ import torch
 from albu_learned.albumentations import host, remap
 from albu_learned.albumentations.door import Door
 from albu_learned.albumentations.record import from_record
-from albu_learned.method import Warp
+from albu_learned.kinds import Warp
 
 __all__ = ["WarpTransform"]
 

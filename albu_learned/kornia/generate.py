@@ -9,9 +9,10 @@ from typing import Any
 from kornia.augmentation import IntensityAugmentationBase2D
 from torch import Tensor
 
+from albu_learned.kinds import Generate
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import Learned, Params
-from albu_learned.method import Generate, Method
+from albu_learned.method import Method
 
 
 class GenerateTransform(Learned, IntensityAugmentationBase2D):

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from albu_learned.batch import Batch
-from albu_learned.method import Method, Plan, Warp, hold
+from albu_learned.kinds import Warp
+from albu_learned.method import Method, Plan, hold
 
 Params = dict[str, Any]
 _KEYS = {"images": "input", "labels": "class", "boxes": "bbox"}

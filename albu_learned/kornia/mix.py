@@ -11,9 +11,10 @@ from kornia.augmentation.container.ops import ClassSequentialOps
 from kornia.constants import DataKey
 from torch import Tensor
 
+from albu_learned.kinds import Mix
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import CONTAINER, Learned, Params, check_count
-from albu_learned.method import Method, Mix
+from albu_learned.method import Method
 from albu_learned.methods import zeta_mixup
 
 

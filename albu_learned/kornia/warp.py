@@ -12,9 +12,10 @@ from kornia.geometry.boxes import Boxes
 from kornia.geometry.keypoints import Keypoints
 from torch import Tensor
 
+from albu_learned.kinds import Warp
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import Learned, Params, frame
-from albu_learned.method import Method, Warp
+from albu_learned.method import Method
 
 
 class WarpTransform(Learned, GeometricAugmentationBase2D):

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from albu_learned.batch import Batch
-from albu_learned.method import Mix, Plan
+from albu_learned.kinds import Mix
+from albu_learned.method import Plan
 
 __all__ = ["ZetaMixup", "zeta_weights"]
 

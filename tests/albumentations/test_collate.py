@@ -123,5 +123,5 @@ def test_errors_name_the_argument_and_the_remedy(sample, error, words):
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"`p` must be in \[0, 1\], got 2"):
         ZetaCollate(3, p=2)
-    with pytest.raises(TypeError, match="must be a Mix or the folder of one for MixCollate"):
+    with pytest.raises(TypeError, match="must be a Mix or the folder of one, got FreeShift"):
         MixCollate(shift(1, 1))

@@ -2,8 +2,8 @@
 
 import torch
 
+from albu_learned.kinds import Field, Mix, Warp
 from albu_learned.kornia import LearnedAugmentationSequential, MixTransform
-from albu_learned.method import Field, Mix, Warp
 from tests.toys import FreeShift
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,66 @@
+"""Generators: new pixels in the place of old ones."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from albu_learned import resample
+from albu_learned.batch import Batch
+from albu_learned.method import Method, Plan, check_needs
+
+
+class Generate(Method):
+    """Makes new pixels for the images it is given; never changes a label or moves anything.
+
+    Args:
+        resize: whether pixels of another size than the images are resized to fit.
+    """
+
+    _base = True
+    kind = "generate"
+
+    def __init__(self, resize: bool = False) -> None:
+        super().__init__()
+        self.resize = resize
+
+    def resized(self) -> Generate:
+        """The same generator, sharing its parameters, that fits its pixels to any image."""
+        twin = copy.copy(self)
+        twin.resize = True
+        return twin
+
+    @abstractmethod
+    def pixels(self, images: Tensor, plan: Plan) -> Tensor:
+        """The one primitive: (B, C, H, W) float pixels in [0, 1] in place of the images."""
+
+    def check(self, batch: Batch) -> None:
+        check_needs(self, batch)
+        if batch.labels is not None and batch.labels.ndim != 1:
+            raise ValueError(
+                f"`labels` must be (B,) class numbers for {type(self).__name__}, got "
+                f"{tuple(batch.labels.shape)} soft labels. Put generators before mixes."
+            )
+
+    def change(self, batch: Batch, plan: Plan) -> Batch:
+        if batch.images is None:
+            return batch
+        made = self.pixels(batch.images, plan)
+        if made.shape[1] != batch.images.shape[1]:
+            raise ValueError(
+                f"`images` must have {made.shape[1]} channels for this {type(self).__name__}, got "
+                f"{tuple(batch.images.shape)}."
+            )
+        size = batch.images.shape[2:]
+        if made.shape[2:] != size:
+            if not self.resize:
+                raise ValueError(
+                    f"`images` must have the size {tuple(made.shape[2:])} of this "
+                    f"{type(self).__name__}, got {tuple(size)}. Resize them, or set resize=True."
+                )
+            made = F.interpolate(made, tuple(size), mode="bilinear", antialias=True)
+        return replace(batch, images=resample.to_dtype(made, batch.images.dtype))
