@@ -254,6 +254,13 @@ def _check(batch: Batch) -> None:
         raise ValueError(
             f"`masks` must be (B, H, W) or (B, M, H, W), got {tuple(batch.masks.shape)}."
         )
+    devices = {name: (p.values if isinstance(p, Rows) else p).device for name, p in parts}
+    if len(set(devices.values())) > 1:
+        raise ValueError(
+            "All parts of a Batch must be on one device, got "
+            + ", ".join(f"{name} on {device}" for name, device in devices.items())
+            + ". Move them with .to(device)."
+        )
     sizes = {name: part.count if isinstance(part, Rows) else len(part) for name, part in parts}
     if len(set(sizes.values())) > 1:
         raise ValueError(

@@ -184,8 +184,9 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         force_download: bool,
         local_files_only: bool,
         token: str | bool | None,
-        **unknown: Any,
+        **others: Any,
     ) -> M:
+        unknown = {k for k in others if k not in ("proxies", "resume_download")}  # before hub 1.0
         if unknown:
             raise TypeError(
                 f"from_pretrained must not be given {sorted(unknown)}: an artifact stores its own "

@@ -96,6 +96,11 @@ def test_batch_selects_and_puts_every_part():
             ValueError,
             ["3 images", "2 labels"],
         ),
+        (
+            {"images": torch.rand(1, 1, 4, 4), "labels": torch.zeros(1, device="meta").long()},
+            ValueError,
+            ["one device", "labels on meta", ".to(device)"],
+        ),
     ],
 )
 def test_bad_input_is_named(parts, error, words):
