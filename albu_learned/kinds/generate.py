@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from dataclasses import replace
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,4 +62,11 @@ class Generate(Method):
                     f"{type(self).__name__}, got {tuple(size)}. Resize them, or set resize=True."
                 )
             made = F.interpolate(made, tuple(size), mode="bilinear", antialias=True)
-        return replace(batch, images=resample.to_dtype(made, batch.images.dtype))
+        return Batch(
+            images=resample.to_dtype(made, batch.images.dtype),
+            labels=batch.labels,
+            masks=batch.masks,
+            boxes=batch.boxes,
+            points=batch.points,
+            instances=batch.instances,
+        )

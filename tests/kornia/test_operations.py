@@ -165,7 +165,9 @@ def test_operations_read_artifacts(tmp_path):
     )
     with pytest.raises(TypeError, match="is a ClassShift, but Generate was asked for"):
         GenerateTransform(str(tmp_path / "warp"))
-    with pytest.raises(TypeError, match=r"`method` must be a Warp method.*'mix': use the door"):
+    with pytest.raises(
+        TypeError, match=r"`method` must be a Warp .*KorniaPair, a mix method: use the door"
+    ):
         WarpTransform(KorniaPair())
     with pytest.raises(FileNotFoundError, match="`folder` must be an artifact"):
         MixTransform(tmp_path)
