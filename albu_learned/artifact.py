@@ -11,25 +11,28 @@ imported classes, the arguments are JSON, the tensors are safetensors.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
-__all__ = ["FORMAT", "About", "Part", "registry"]
+from albu_learned.parts import Part, build, describe, registry
+
+__all__ = ["FORMAT", "About"]
 
 FORMAT = 1
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 CARD = "README.md"
+MARK = "library_name: albu_learned"  # in every card
 _KEYS = {"format", "type", "arguments", "about"}
 
 
@@ -45,90 +48,69 @@ class About:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-class Part:
-    """Anything that an artifact names by type: methods, and the parts they are made of.
-
-    A subclass registers itself under its own name when it is defined. Every constructor argument is
-    kept as an attribute of the same name, so that `arguments` can read it back.
-    """
-
-    _registry: ClassVar[dict[str, type[Part]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if inspect.isabstract(cls) or cls.__dict__.get("_base", False):
-            return
-        known = Part._registry.get(cls.__name__)
-        here = (cls.__module__, cls.__qualname__)
-        # A notebook cell that is run again defines the same class anew; that is no clash.
-        if known is not None and (known.__module__, known.__qualname__) != here:
-            raise TypeError(
-                f"The name {cls.__name__!r} is taken by {known.__module__}.{known.__qualname__}: "
-                "artifacts are found by it, so it must be unique. Choose another class name."
-            )
-        Part._registry[cls.__name__] = cls
-
-    def arguments(self) -> dict[str, Any]:
-        """The constructor arguments that make this object again, as JSON values."""
-        values: dict[str, Any] = {}
-        for name in inspect.signature(type(self).__init__).parameters:
-            if name == "self":
-                continue
-            if not hasattr(self, name):
-                raise AttributeError(
-                    f"{type(self).__name__} must keep its argument `{name}` as an attribute of the "
-                    "same name; without it an artifact cannot be written."
-                )
-            values[name] = _encode(getattr(self, name), f"{type(self).__name__}.{name}")
-        return values
+def card(name: str, summary: str, about: About, citation: str) -> str:
+    """The model card, in Markdown."""
+    lines = [
+        "---",
+        MARK,
+        "tags: [data-augmentation, albu_learned]",
+        *([f"license: {about.licence}"] if about.licence else []),
+        "---",
+        f"# {name}",
+        "",
+        summary,
+        "",
+        f"Data: {about.data or 'none; this method was not fitted.'}",
+    ]
+    if about.classes:
+        lines.append(f"Classes: {', '.join(about.classes)}")
+    if about.figures:
+        lines += ["", "| figure | value |", "|---|---|"]
+        lines += [f"| {figure} | {value:g} |" for figure, value in about.figures.items()]
+    lines += ["", "```python", "import albu_learned as al", "", 'method = al.load("FOLDER")']
+    return "\n".join([*lines, "```", "", "```bibtex", citation, "```", ""])
 
 
-def registry(kind: type[Part] = Part) -> dict[str, type[Part]]:
-    """The registered classes of a kind, by name."""
-    return {name: c for name, c in sorted(Part._registry.items()) if issubclass(c, kind)}
+def check(part: Part, folder: Path) -> None:
+    """Raises, before anything is touched, if what would be written could not be read again, or if
+    files of somebody else would be overwritten."""
+    _refuse_foreign(folder)
+    with torch.random.fork_rng(devices=[]):  # a network draws its first weights when it is built
+        twin = build(describe(part), f"What would be saved of {type(part).__name__}")
+    if isinstance(part, nn.Module) and isinstance(twin, nn.Module):
+        _compare(twin.state_dict(), part.state_dict(), f"This {type(part).__name__}")
 
 
-def describe(part: Part) -> dict[str, Any]:
-    return {"type": type(part).__name__, "arguments": part.arguments()}
-
-
-def build(config: dict[str, Any], where: str) -> Part:
-    """The object that `describe` described."""
-    name, arguments = config["type"], config["arguments"]
-    if name not in Part._registry:
-        raise ValueError(
-            f"{where} has the unknown type {name!r}. Known: {', '.join(registry())}. "
-            "If it is a class of your own, import its module first."
-        )
-    wanted = Part._registry[name]
-    known = [n for n in inspect.signature(wanted.__init__).parameters if n != "self"]
-    unknown = sorted(set(arguments) - set(known))
-    if unknown:
-        raise ValueError(
-            f"{where} has the unknown arguments {unknown} for {name}, which takes {known}. "
-            "It was written by another version."
-        )
-    decoded = {key: _decode(value, f"{where}, {key}") for key, value in arguments.items()}
+def _refuse_foreign(folder: Path) -> None:
+    found = [name for name in (CONFIG, TENSORS, CARD) if (folder / name).exists()]
+    if not found:
+        return
     try:
-        return wanted(**decoded)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {error}") from error
+        ours = MARK in (folder / CARD).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise FileExistsError(
+            f"`save_directory` must be new, empty or an artifact of albu_learned, got "
+            f"{str(folder)!r}, whose {', '.join(found)} would be overwritten. Choose another."
+        )
 
 
 def write(part: Part, about: About, card: str, folder: Path) -> None:
-    """Writes the artifact. The config goes last: a folder without one is no artifact, so an
-    interrupted write is never read as a mixture of an old and a new one."""
+    """Writes the artifact. The card goes first, by which the folder is known as an artifact's; the
+    config goes last: without it a folder cannot be read, so an interrupted write is never read as a
+    mixture of an old and a new one."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, **describe(part), "about": asdict(about)}
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False)
     (folder / CONFIG).unlink(missing_ok=True)
+    write_atomically(folder / CARD, card.encode())
     tensors = part.state_dict() if isinstance(part, nn.Module) else {}
     if tensors:
         plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
         write_atomically(folder / TENSORS, to_safetensors(plain))
     else:
         (folder / TENSORS).unlink(missing_ok=True)
-    write_atomically(folder / CARD, card.encode())
     write_atomically(folder / CONFIG, text.encode())
 
 
@@ -150,6 +132,10 @@ def read(folder: Path, kind: type[Part]) -> tuple[Part, About]:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
+    if folder.is_file():
+        raise NotADirectoryError(
+            f"`folder` must be the folder of an artifact, got the file {str(folder)!r}."
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"`folder` must be an artifact, a folder with a {CONFIG}, got {str(folder)!r}, which "
@@ -158,14 +144,17 @@ def _read_config(folder: Path) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} must be JSON, but {error}.") from error
-    if not isinstance(config, dict) or not isinstance(config.get("arguments"), dict):
+    kinds = {"arguments": dict, "about": dict, "type": str}
+    if not isinstance(config, dict) or not all(
+        isinstance(config.get(key, kind()), kind) for key, kind in kinds.items()
+    ):
         raise ValueError(
             f"{str(path)!r} must be an object with the keys {sorted(_KEYS)}. "
             "It is not an albu_learned artifact."
         )
-    if config.get("format") != FORMAT:
+    if config.get("format") != FORMAT or type(config["format"]) is not int:
         raise ValueError(
             f"{str(path)!r} must have format {FORMAT}, got {config.get('format')!r}. "
             "It was written by another version of albu_learned."
@@ -183,7 +172,32 @@ def _read_about(values: dict[str, Any], where: str) -> About:
     unknown = sorted(set(values) - {f.name for f in fields(About)})
     if unknown:
         raise ValueError(f"{where} has the unknown keys {unknown} in `about`.")
-    return About(**values)
+    about = About(**values)
+    for key, (rule, good) in _ABOUT.items():
+        if not good(getattr(about, key)):
+            raise ValueError(
+                f"{where} must have {rule} as {key!r} in `about`, got {getattr(about, key)!r}."
+            )
+    return about
+
+
+def _list_of(kind: type, value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(type(v) is kind for v in value))
+
+
+_ABOUT: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "classes": ("a list of names", lambda value: _list_of(str, value)),
+    "image_size": ("a list of integers", lambda value: _list_of(int, value)),
+    "channels": ("an integer", lambda value: value is None or type(value) is int),
+    "data": ("a text", lambda value: isinstance(value, str)),
+    "licence": ("a text", lambda value: isinstance(value, str)),
+    "figures": (
+        "named numbers",
+        lambda value: (
+            isinstance(value, dict) and all(type(v) in (int, float) for v in value.values())
+        ),
+    ),
+}
 
 
 def _read_tensors(part: Part, folder: Path, where: str) -> None:
@@ -196,12 +210,25 @@ def _read_tensors(part: Part, folder: Path, where: str) -> None:
         )
     found: dict[str, torch.Tensor] = {}
     if path.is_file():
-        with safe_open(path, framework="pt") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(path, framework="pt") as file:
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(
+                f"{where} must have tensors in the format of safetensors, but its {TENSORS} cannot "
+                f"be read ({error}). Copy the whole folder again."
+            ) from error
+    _compare(wanted, found, where)
+    if isinstance(part, nn.Module):
+        part.load_state_dict(found, strict=True)
+
+
+def _compare(wanted: dict[str, Any], found: dict[str, Any], where: str) -> None:
+    """Raises if the tensors are not those that are wanted, by name, shape and dtype."""
     missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     if missing or unknown:
         raise ValueError(
-            f"{where} must have exactly the tensors of {type(part).__name__}; "
+            f"{where} must have exactly the tensors that its arguments make; "
             f"missing {missing}, unknown {unknown}."
         )
     for name, tensor in wanted.items():
@@ -211,33 +238,6 @@ def _read_tensors(part: Part, folder: Path, where: str) -> None:
                 f"{where} must hold `{name}` as {tuple(tensor.shape)} {tensor.dtype}, got "
                 f"{tuple(got.shape)} {got.dtype}."
             )
-    if isinstance(part, nn.Module):
-        part.load_state_dict(found, strict=True)
-
-
-def _encode(value: Any, name: str) -> Any:
-    if isinstance(value, Part):
-        return describe(value)
-    if isinstance(value, (list, tuple)):
-        return [_encode(item, name) for item in value]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _encode(item, name) for key, item in value.items()}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(
-        f"`{name}` must be a number, text, list, or a registered part to be saved, got "
-        f"{type(value).__name__}. Keep tensors as buffers or parameters instead."
-    )
-
-
-def _decode(value: Any, where: str) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"type", "arguments"}:
-            return build(value, where)
-        return {key: _decode(item, where) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item, where) for item in value]
-    return value
 
 
 def write_atomically(path: Path, content: bytes) -> None:

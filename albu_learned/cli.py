@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from albu_learned import __version__, load
-from albu_learned.artifact import Part
 from albu_learned.demo import Settings
 from albu_learned.demo import demo as run_demo
 from albu_learned.method import methods
+from albu_learned.parts import Part
 
 if TYPE_CHECKING:
     import typer

@@ -16,8 +16,10 @@ this file; apart, each is a page that can be read alone.)
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, final, overload
 
@@ -25,11 +27,12 @@ import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, nn
 
-from albu_learned import artifact
-from albu_learned.artifact import About, Part
-from albu_learned.batch import Batch
+from albu_learned import artifact, checks
+from albu_learned.artifact import About
+from albu_learned.batch import Batch, as_floats
+from albu_learned.parts import Part, registry
 
-__all__ = ["Method", "Plan", "check_needs", "hold", "load", "methods"]
+__all__ = ["Method", "Plan", "hold", "load", "methods"]
 
 Plan = dict[str, Tensor]
 M = TypeVar("M", bound="Method")
@@ -57,6 +60,12 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         for name in ("forward", "check", "apply", "change"):
             if name in cls.__dict__ and not cls.__dict__.get("_base", False):
                 raise TypeError(f"{cls.__name__} must not override `{name}`.")
+        parts = {field.name for field in fields(Batch)}
+        if isinstance(cls.needs, str) or not set(cls.needs) <= parts:
+            raise TypeError(
+                f"`needs` of {cls.__name__} must be a set of parts of a Batch, {sorted(parts)}, "
+                f'got {cls.needs!r}. Write needs = frozenset({{"labels"}}).'
+            )
 
     @abstractmethod
     def draw(
@@ -117,7 +126,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         generator: torch.Generator | None = None,
     ) -> Batch | Tensor | tuple[Tensor, Tensor]:
         """Draws, plans and applies. A `Batch` gives a `Batch`; tensors give tensors."""
-        given = batch if isinstance(batch, Batch) else Batch(images=batch, labels=labels)
+        given = _as_batch(batch, labels)
         if len(given) == 0:
             raise ValueError(
                 f"{type(self).__name__} needs at least one row, got an empty batch. "
@@ -125,13 +134,23 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
             )
         self.check(given)
         device = given.device
-        noise = self.draw(len(given), generator, device if generator is None else generator.device)
+        noise = self.draw(len(given), generator, _device_of(generator, device))
+        checks.rows(self, "draw", noise, len(given))
         noise = {name: tensor.to(device) for name, tensor in noise.items()}
-        result = self.change(given, self.plan(given, noise))
+        plan = self.plan(self.readable(given), noise)
+        checks.rows(self, "plan", plan, len(given))
+        result = self.change(given, plan)
         if isinstance(batch, Batch):
             return result
         assert result.images is not None
         return result.images if result.labels is None else (result.images, result.labels)
+
+    @final
+    def readable(self, batch: Batch) -> Batch:
+        """The batch as `plan` reads it: images are floats in [0, 1]. For doors that call `plan`."""
+        if "images" not in self.needs or batch.images is None:
+            return batch
+        return replace(batch, images=as_floats(batch.images))
 
     def class_order(self, classes: Sequence[str]) -> Tensor:
         """For each of a host's classes, the number of the class of that name in the artifact."""
@@ -149,27 +168,34 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
 
     def card(self) -> str:
         """The model card, in Markdown."""
-        about = self.about
-        lines = [
-            "---",
-            "library_name: albu_learned",
-            "tags: [data-augmentation, albu_learned]",
-            *([f"license: {about.licence}"] if about.licence else []),
-            "---",
-            f"# {type(self).__name__}",
-            "",
-            (type(self).__doc__ or "A learned augmentation.").strip().splitlines()[0],
-            "",
-            f"Data: {about.data or 'none; this method was not fitted.'}",
-        ]
-        if about.classes:
-            lines.append(f"Classes: {', '.join(about.classes)}")
-        if about.figures:
-            lines += ["", "| figure | value |", "|---|---|"]
-            lines += [f"| {name} | {value:g} |" for name, value in about.figures.items()]
-        lines += ["", "```python", "import albu_learned as al", "", 'method = al.load("FOLDER")']
-        lines += ["```", "", "```bibtex", self.citation, "```", ""]
-        return "\n".join(lines)
+        summary = (type(self).__doc__ or "A learned augmentation.").strip().splitlines()[0]
+        return artifact.card(type(self).__name__, summary, self.about, self.citation)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> str | None:
+        """Writes the artifact to a folder, as described in `albu_learned.artifact`.
+
+        Args:
+            save_directory: a folder that is empty, new, or an artifact that shall be replaced.
+            **options: see `huggingface_hub.ModelHubMixin.save_pretrained`.
+        """
+        # Before the mixin, which begins by deleting the old config.
+        artifact.check(self, Path(save_directory))
+        return super().save_pretrained(Path(save_directory), **options)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[M], pretrained_model_name_or_path: str | Path, **options: Any
+    ) -> M:
+        """The method in a folder, or of a repository of the hub, which is downloaded.
+
+        Args:
+            pretrained_model_name_or_path: the folder, or the repository as "user/name".
+            **options: see `huggingface_hub.ModelHubMixin.from_pretrained`.
+        """
+        name = os.fspath(pretrained_model_name_or_path)
+        if not os.path.isdir(name) and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+            return _load_as(cls, Path(name))  # it can only be a folder, and raises what is wrong
+        return super().from_pretrained(name, **options)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         artifact.write(self, self.about, self.card(), Path(save_directory))
@@ -210,15 +236,17 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
 
 def methods() -> dict[str, type[Part]]:
     """Every registered method, by name."""
-    return artifact.registry(Method)
+    return registry(Method)
 
 
-def load(folder: str | Path) -> Method:
+def load(folder: str | os.PathLike[str]) -> Method:
     """The method that was saved in a folder. Never goes to the network.
 
     Args:
         folder: what `save_pretrained` wrote. To download one, use `Method.from_pretrained`.
     """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"`folder` must be a path, got {type(folder).__name__}.")
     return _load_as(Method, Path(folder))
 
 
@@ -249,11 +277,23 @@ def _load_as(kind: type[M], folder: Path) -> M:
     return method.eval()
 
 
-def check_needs(method: Method, batch: Batch) -> None:
-    """Raises if the batch lacks a part that the method plans from."""
-    missing = sorted(name for name in method.needs if getattr(batch, name) is None)
-    if missing:
-        raise ValueError(
-            f"{type(method).__name__} needs {' and '.join(missing)} to plan its change, but the "
-            "batch has none. Give a Batch with them."
+def _as_batch(batch: Batch | Tensor, labels: Tensor | None) -> Batch:
+    if not isinstance(batch, Batch):
+        return Batch(images=batch, labels=labels)
+    if labels is not None:
+        raise TypeError(
+            "`labels` must be part of the Batch where one is given, got both. "
+            "Write Batch(images=..., labels=...)."
         )
+    return batch
+
+
+def _device_of(generator: torch.Generator | None, device: torch.device) -> torch.device:
+    if generator is None:
+        return device
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"`generator` must be a torch.Generator, got {type(generator).__name__}. "
+            "Write torch.Generator().manual_seed(0)."
+        )
+    return generator.device

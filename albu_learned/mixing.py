@@ -22,14 +22,15 @@ BIG = 8 * 2**20  # bytes
 def mix(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """(R, ...): output i is the sum over k of weight[i, k] * rows[index[i, k]].
 
-    Half precision and uint8 are summed in float32; uint8 is rounded. The memory format is kept.
+    Half precision and uint8 are summed in float32; uint8 is rounded. The memory format is kept. A
+    NaN or infinity in one row may reach all outputs, also those that do not take it in: 0 * NaN.
     """
     with torch.autocast(rows.device.type, enabled=False):
         accurate = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
         order = _memory_order(accurate)
         laid = accurate.permute(order)
         flat = laid.reshape(len(rows), -1)
-        product = _gathered if _is_sparse(flat, index) else _dense
+        product = _gathered if _is_sparse(flat, index, weight) else _dense
         mixed = product(flat, index, weight.to(flat.dtype)).view(len(index), *laid.shape[1:])
         if rows.dtype == torch.uint8:
             mixed = mixed.round().clamp(0, 255)
@@ -45,7 +46,11 @@ def _memory_order(rows: Tensor) -> list[int]:
     return [0, *sorted(order[1:], key=lambda dim: -rows.stride()[dim])]
 
 
-def _is_sparse(flat: Tensor, index: Tensor) -> bool:
+def _is_sparse(flat: Tensor, index: Tensor, weight: Tensor) -> bool:
+    """Whether to gather: where it is faster, and no derivative is wanted. The gathered sum has but
+    first ones, backwards; which derivatives there are must not depend on the size of a batch."""
+    if _wants_derivatives(flat, weight):
+        return False
     big = flat.numel() * flat.element_size() > BIG
     cost = GATHER_COST_BIG if big else GATHER_COST
     return flat.shape[1] > 0 and index.shape[1] * cost <= len(flat)
@@ -66,11 +71,14 @@ def _takes_output(W: Tensor, X: Tensor) -> bool:
     """Whether a product may be written to memory of ours: big enough to matter, no derivatives."""
     if torch.compiler.is_compiling() or X.device.type != "cpu":
         return False
-    if torch.is_grad_enabled() and (W.requires_grad or X.requires_grad):
-        return False
-    if _has_tangent(W) or _has_tangent(X):
+    if _wants_derivatives(W, X):
         return False
     return len(W) * X.shape[1] * X.element_size() > BIG
+
+
+def _wants_derivatives(*tensors: Tensor) -> bool:
+    backwards = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return backwards or any(_has_tangent(tensor) for tensor in tensors)
 
 
 def _has_tangent(tensor: Tensor) -> bool:

@@ -135,7 +135,9 @@ def _nearest(given: Tensor, grid: Tensor, padding: str) -> Tensor:
     flat = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).flatten(1)
     picked = given.flatten(2).gather(2, flat[:, None].expand(-1, given.shape[1], -1))
     picked = picked.view(*given.shape[:2], *grid.shape[1:3])
-    return picked * inside[:, None] if padding == "zeros" else picked
+    if padding == "zeros":
+        picked = torch.where(inside[:, None], picked, picked.new_zeros(()))
+    return picked
 
 
 def _reflect(place: Tensor, size: int) -> Tensor:

@@ -22,7 +22,8 @@ EXTRAS = {
     "verdict": {"scipy"},
     "preview": {"matplotlib"},
 }
-CORE = {"batch", "method", "artifact", "resample", "mixing", "kinds", "families"}
+CORE = {"batch", "rows", "parts", "method", "artifact", "resample", "mixing", "checks"}
+CORE |= {"kinds", "families"}
 LAYERS = [
     CORE,
     {"methods", "pstn"},

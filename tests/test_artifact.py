@@ -1,12 +1,14 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import albu_learned as al
-from albu_learned.artifact import Part
+from albu_learned.parts import Part
 from tests import toys
 
 
@@ -71,6 +73,79 @@ def test_an_interrupted_write_is_no_artifact(folder, monkeypatch):
         al.load(folder)
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])
+def test_files_of_others_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=name):
+        al.ZetaMixup().save_pretrained(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_holds_other_things_is_fine(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    al.ZetaMixup().save_pretrained(tmp_path)
+    al.ZetaMixup(gamma=3.0).save_pretrained(tmp_path)
+    assert al.load(tmp_path).gamma == 3.0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda toy: toy.half(), "float32"),
+        (lambda toy: setattr(toy, "noise", float("inf")), "noise.*finite"),
+        (lambda toy: setattr(toy, "num_classes", 7), r"\(7, 2\)"),
+    ],
+)
+def test_what_could_not_be_loaded_again_is_not_saved(folder, spoil, words):
+    before = (folder / "config.json").read_bytes()
+    toy = al.load(folder)
+    spoil(toy)
+    with pytest.raises(ValueError, match=words):
+        toy.save_pretrained(folder)
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_saving_leaves_the_random_numbers_alone(tmp_path):
+    picture = toys.ClassPicture()
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    picture.save_pretrained(tmp_path)
+    assert torch.rand(1) == expected
+
+
+def test_names_that_artifacts_use_are_refused(tmp_path):
+    class Named(toys.ClassPicture):
+        def __init__(self, type=1):
+            super().__init__()
+            self.type = type
+
+    with pytest.raises(ValueError, match=r"Named.*`type`"):
+        Named().save_pretrained(tmp_path)
+
+
+def test_a_script_that_is_run_and_imported_is_one_home(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import albu_learned as al\n"
+        "class Mine(al.ZetaMixup):\n    pass\n"
+        "if __name__ == '__main__':\n    import mine\n    print(mine.Mine is Mine)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_loading_from_what_is_no_folder(tmp_path):
+    with pytest.raises(TypeError, match=r"folder.*NoneType"):
+        al.load(None)
+    al.ZetaMixup().save_pretrained(tmp_path)
+    with pytest.raises(NotADirectoryError, match=r"config\.json"):
+        al.load(tmp_path / "config.json")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        al.ZetaMixup.from_pretrained("./typo")
+
+
 def test_classes_go_by_name(folder):
     toy = al.load(folder)
     assert toy.class_order(["eel", "cat", "dog"]).tolist() == [2, 0, 1]
@@ -119,6 +194,22 @@ def other(key, value):
         (other("type", "Nonsense"), ValueError, ["Nonsense", "ZetaMixup", "import its module"]),
         (other("arguments", {"colour": 1}), ValueError, ["colour", "ClassShift", "num_classes"]),
         (other("about", {"owner": "x"}), ValueError, ["owner", "about"]),
+        (other("about", {"classes": 5}), ValueError, ["classes", "a list of names", "5"]),
+        (other("about", {"figures": [1]}), ValueError, ["figures", "named numbers"]),
+        (other("about", None), ValueError, ["not an albu_learned"]),
+        (other("type", ["ZetaMixup"]), ValueError, ["not an albu_learned"]),
+        (other("format", True), ValueError, ["format 1", "True"]),
+        (other("arguments", {"num_classes": -2}), ValueError, ["negative"]),
+        (
+            lambda f: (f / "config.json").write_text("[" * 100_000),
+            ValueError,
+            ["config.json", "JSON"],
+        ),
+        (
+            lambda f: (f / "model.safetensors").write_bytes(b"rubbish"),
+            ValueError,
+            ["model.safetensors", "safetensors"],
+        ),
     ],
 )
 def test_a_broken_folder_is_named(folder, break_it, error, words):

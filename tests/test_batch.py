@@ -112,3 +112,8 @@ def test_bad_input_is_named(parts, error, words):
 
 def test_integer_boxes_become_float():
     assert Batch(boxes=[torch.tensor([[0, 0, 1, 1]])]).boxes.values.dtype == torch.float32
+
+
+def test_boxes_of_zeros_are_padding():
+    boxes = torch.tensor([[[0.1, 0.1, 0.5, 0.5], [0, 0, 0, 0]]] * 2)
+    assert Batch(boxes=boxes).boxes.valid.tolist() == [True, False, True, False]

@@ -1,5 +1,6 @@
 """What the kinds refuse, and the geometry that they promise."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -43,6 +44,113 @@ def test_a_model_that_holds_a_method_can_apply_functions():
         toys.ClassShift().apply(torch.rand(1), {})
 
 
+def test_labels_stand_in_the_batch_or_beside_tensors():
+    with pytest.raises(TypeError, match=r"labels.*part of the Batch"):
+        al.ZetaMixup(num_classes=2)(al.Batch(images=torch.rand(2, 1, 2, 2)), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_class_numbers_of_small_types_do_not_wrap_around(dtype):
+    labels = torch.tensor([0, 50, 43, 120], dtype=dtype)
+    mixed = al.ZetaMixup(num_classes=300)(torch.rand(4, 1, 2, 2), labels)[1]
+    assert mixed.argmax(1).tolist() == labels.tolist()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    mix = al.ZetaMixup(
+        np.float32(4),
+        np.int64(3),
+        np.int64(10),
+        smoothing=np.float32(0.125),
+        min_weight=np.float64(0.5),
+    )
+    mix.save_pretrained(tmp_path)
+    assert al.load(tmp_path).arguments() == {
+        "gamma": 4.0, "top_k": 3, "num_classes": 10, "smoothing": 0.125, "min_weight": 0.5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_classes": True},
+        {"num_classes": 2.0},
+        {"smoothing": "0.1"},
+        {"smoothing": torch.tensor(0.1)},
+        {"min_weight": None},
+        {"min_weight": True},
+    ],
+    ids=str,
+)
+def test_what_is_no_number_is_refused(wrong):
+    with pytest.raises(TypeError, match=next(iter(wrong))):
+        al.ZetaMixup(**wrong)
+
+
+def test_a_generator_sees_floats_whatever_it_is_given():
+    class Dim(al.Generate):
+        citation = "@misc{dim}"
+
+        def draw(self, rows, generator=None, device=None):
+            return {"z": torch.zeros(rows)}
+
+        def plan(self, batch, noise):
+            return noise
+
+        def pixels(self, images, plan):
+            return images * 0.5
+
+    images = torch.full((2, 3, 4, 4), 128, dtype=torch.uint8)
+    assert (Dim()(images) == 64).all()
+
+
+@pytest.mark.parametrize(
+    ("step", "returned"),
+    [
+        ("draw", torch.zeros(3)),
+        ("draw", {"z": torch.zeros(1)}),
+        ("plan", None),
+        ("plan", {"z": 1.0}),
+    ],
+)
+def test_what_an_author_returns_is_checked(step, returned, monkeypatch):
+    monkeypatch.setattr(toys.FreeShift, step, lambda *args, **kwargs: returned)
+    with pytest.raises(TypeError, match=rf"`{step}` of FreeShift must return a dict of tensors"):
+        toys.FreeShift()(torch.rand(3, 1, 4, 4))
+
+
+def test_as_many_images_as_were_given(monkeypatch):
+    monkeypatch.setattr(toys.ClassPicture, "pixels", lambda self, images, plan: images[:1])
+    with pytest.raises(ValueError, match=r"pixels.*one image for each.*3"):
+        toys.ClassPicture()(torch.rand(3, 3, 8, 8), torch.tensor([0, 1, 0]))
+
+
+def test_class_facts_are_checked():
+    for wrong in ("labels", frozenset({"label"})):
+        with pytest.raises(TypeError, match=r"needs.*labels"):
+            type("Wrong", (toys.FreeShift,), {"needs": wrong})
+    with pytest.raises(ValueError, match=r"padding.*border.*zero"):
+        type("Wrong", (toys.FreeShift,), {"padding": "zero"})
+
+
+def test_a_mix_that_needs_labels_says_so():
+    needy = type("NeedyMix", (HalfMix,), {"needs": frozenset({"labels"})})
+    with pytest.raises(ValueError, match="NeedyMix needs labels"):
+        needy()(torch.rand(2, 1, 2, 2))
+
+
+def test_a_warp_that_reads_classes_refuses_soft_labels():
+    with pytest.raises(ValueError, match="soft labels"):
+        toys.ClassShift()(torch.rand(2, 1, 4, 4), torch.rand(2, 2))
+    with pytest.raises(ValueError, match=r"images.*\(B, C, H, W\).*\(2, 4\)"):
+        toys.FreeShift()(torch.rand(2, 4))
+
+
+def test_a_generator_argument_must_be_one():
+    with pytest.raises(TypeError, match=r"generator.*torch\.Generator.*int"):
+        al.ZetaMixup()(torch.rand(2, 1, 2, 2), generator=0)
+
+
 def test_tensors_in_tensors_out():
     images, labels = torch.rand(3, 2, 4, 4), torch.tensor([0, 1, 0])
     assert isinstance(al.ZetaMixup()(images), torch.Tensor)
@@ -58,6 +166,24 @@ def test_a_mix_gathers_the_boxes_of_all_that_weigh_enough():
     assert out.boxes.source.tolist() == [[1, 0], [1, 0], [2, 0], [2, 1], [2, 0], [2, 1]]
     own = HalfMix(min_weight=0.6)(al.Batch(images=torch.rand(3, 1, 4, 4), boxes=boxes))
     assert own.boxes.source.tolist() == [[1, 0], [2, 0], [2, 1]], "its leader's are always kept"
+
+
+def test_weights_of_an_image_that_is_named_twice_add_up():
+    class Twice(HalfMix):
+        def plan(self, batch, noise):
+            index = torch.tensor([[0, 1, 1], [1, 0, 0]])
+            return {"index": index, "weight": torch.tensor([[0.4, 0.3, 0.3]] * 2)}
+
+    boxes = [torch.rand(1, 4).cumsum(1) / 4 for _ in range(2)]
+    out = Twice(min_weight=0.35)(al.Batch(boxes=boxes)).boxes
+    assert out.source.tolist() == [[1, 0], [0, 0], [0, 0], [1, 0]], "the leader is first"
+
+
+def test_padding_of_other_images_is_not_gathered():
+    boxes = torch.tensor([[[0, 0, 0.5, 0.5], [0, 0, 0, 0]]] * 3)
+    out = HalfMix()(al.Batch(boxes=boxes)).boxes
+    assert out.source[:3].tolist() == [[0, 0], [0, 1], [1, 0]]
+    assert out.valid[:3].tolist() == [True, False, True]
 
 
 def test_a_mix_refuses_class_masks():

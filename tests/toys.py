@@ -65,9 +65,7 @@ class ImageShift(ClassShift):
     needs = frozenset({"images"})
 
     def plan(self, batch, noise):
-        brightness = batch.images.float().mean(dim=(1, 2, 3))[:, None]
-        if batch.images.dtype == torch.uint8:
-            brightness = brightness / 255
+        brightness = batch.images.mean(dim=(1, 2, 3))[:, None]
         return {"shift": brightness * self.shift[0] + self.noise * noise["z"]}
 
 
@@ -101,8 +99,7 @@ class BoxPaint(Generate):
         x = ((torch.arange(width, device=images.device) + 0.5) / width)[None, None, None, :]
         x1, y1, x2, y2 = plan["boxes"][..., None, None].unbind(2)
         inside = ((x >= x1) & (x < x2) & (y >= y1) & (y < y2)).any(dim=1)[:, None]
-        old = images.float() / 255 if images.dtype == torch.uint8 else images
-        return torch.where(inside, plan["colour"][:, :, None, None].to(old.dtype), old)
+        return torch.where(inside, plan["colour"][:, :, None, None].to(images.dtype), images)
 
 
 class ClassPicture(Generate):

@@ -8,9 +8,9 @@ from abc import abstractmethod
 import torch.nn.functional as F
 from torch import Tensor
 
-from albu_learned import resample
-from albu_learned.batch import Batch
-from albu_learned.method import Method, Plan, check_needs
+from albu_learned import checks, resample
+from albu_learned.batch import Batch, as_floats
+from albu_learned.method import Method, Plan
 
 
 class Generate(Method):
@@ -35,20 +35,22 @@ class Generate(Method):
 
     @abstractmethod
     def pixels(self, images: Tensor, plan: Plan) -> Tensor:
-        """The one primitive: (B, C, H, W) float pixels in [0, 1] in place of the images."""
+        """The one primitive: (B, C, H, W) float pixels in [0, 1] in place of the images, which are
+        floats in [0, 1] too, whatever they were given as."""
 
     def check(self, batch: Batch) -> None:
-        check_needs(self, batch)
-        if batch.labels is not None and batch.labels.ndim != 1:
-            raise ValueError(
-                f"`labels` must be (B,) class numbers for {type(self).__name__}, got "
-                f"{tuple(batch.labels.shape)} soft labels. Put generators before mixes."
-            )
+        checks.needs(self, batch)
+        checks.hard_labels(self, batch)
 
     def change(self, batch: Batch, plan: Plan) -> Batch:
         if batch.images is None:
             return batch
-        made = self.pixels(batch.images, plan)
+        made = self.pixels(as_floats(batch.images), plan)
+        if len(made) != len(batch.images):
+            raise ValueError(
+                f"`pixels` must return one image for each it is given, {len(batch.images)}, got "
+                f"{tuple(made.shape)} from {type(self).__name__}."
+            )
         if made.shape[1] != batch.images.shape[1]:
             raise ValueError(
                 f"`images` must have {made.shape[1]} channels for this {type(self).__name__}, got "

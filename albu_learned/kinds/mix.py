@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from albu_learned import mixing
+from albu_learned import checks, mixing
 from albu_learned.batch import Batch, Rows
 from albu_learned.method import Method, Plan
 
@@ -30,15 +30,10 @@ class Mix(Method):
         self, num_classes: int | None = None, smoothing: float = 0.0, min_weight: float = 0.2
     ) -> None:
         super().__init__()
-        if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
-            raise ValueError(f"`num_classes` must be a positive integer, got {num_classes!r}.")
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"`smoothing` must be in [0, 1), got {smoothing!r}.")
-        if not 0 < min_weight <= 1:
-            raise ValueError(f"`min_weight` must be in (0, 1], got {min_weight!r}.")
-        self.num_classes = num_classes
-        self.smoothing = smoothing
-        self.min_weight = min_weight
+        known = num_classes is not None
+        self.num_classes = checks.integer("num_classes", num_classes, 1) if known else None
+        self.smoothing = checks.between("smoothing", smoothing, "[0, 1)")
+        self.min_weight = checks.between("min_weight", min_weight, "(0, 1]")
 
     def identity(self, rows: int, device: torch.device | str | None = None) -> Plan:
         """The plan that leaves every row alone (labels still become soft)."""
@@ -46,6 +41,10 @@ class Mix(Method):
         return {"index": index, "weight": torch.ones(rows, 1, device=device)}
 
     def check(self, batch: Batch) -> None:
+        checks.needs(self, batch)
+        self._check_masks(batch)
+
+    def _check_masks(self, batch: Batch) -> None:
         if batch.masks is not None and not batch.masks.is_floating_point():
             raise TypeError(
                 f"`masks` must be float to be mixed, got {batch.masks.dtype}: a mixture of class "
@@ -53,7 +52,7 @@ class Mix(Method):
             )
 
     def change(self, batch: Batch, plan: Plan) -> Batch:
-        self.check(batch)
+        self._check_masks(batch)  # here too: masks may come alone
         index, weight = plan["index"], plan["weight"]
         images, masks = batch.images, batch.masks
         return Batch(
@@ -98,8 +97,9 @@ class Mix(Method):
                 "`num_classes` must be given when labels are class numbers, got None. "
                 f"Write {type(self).__name__}(..., num_classes=10)."
             )
-        _check_range(labels, self.num_classes)
-        return labels.long(), self.num_classes
+        numbers = labels.long()  # first: a comparison in uint8 or int8 would wrap around
+        _check_range(numbers, self.num_classes)
+        return numbers, self.num_classes
 
     def _check_soft(self, labels: Tensor) -> Tensor:
         if self.num_classes is not None and labels.shape[1] != self.num_classes:
@@ -120,14 +120,22 @@ class Mix(Method):
         return soft
 
     def _gather(self, rows: Rows | None, plan: Plan) -> Rows | None:
-        """The rows of every image that weighs enough, and of the one that weighs most."""
+        """The rows of the image that weighs most, then the valid ones of all that weigh enough."""
         if rows is None:
             return None
-        index, weight = plan["index"], plan["weight"]
-        leads = torch.zeros_like(weight, dtype=torch.bool).scatter(1, weight.argmax(1, True), True)
-        output, rank = ((weight >= self.min_weight) | leads).nonzero(as_tuple=True)
-        parts = rows.split()
-        chosen = [parts[int(image)] for image in index[output, rank]]
+        index = plan["index"]
+        W = torch.zeros(len(index), rows.count, device=index.device)
+        W = W.scatter_add(1, index, plan["weight"].float())
+        each = W.gather(1, index)
+        first = torch.arange(index.shape[1], 0, -1, device=index.device)  # of equals, the first
+        lead = torch.where(each == each.amax(dim=1, keepdim=True), first, 0).argmax(1, keepdim=True)
+        W = W.scatter(1, index.gather(1, lead), 2)  # it stays, however little it weighs
+        weight, image = W.sort(dim=1, descending=True, stable=True)
+        output, rank = (weight >= self.min_weight).nonzero(as_tuple=True)
+        own = rows.split()
+        valid = [part.take(part.valid.nonzero()[:, 0]) for part in own]
+        places = zip(rank.tolist(), image[output, rank].tolist(), strict=True)
+        chosen = [(valid if place else own)[which] for place, which in places]
         lengths = torch.tensor([len(part) for part in chosen], device=output.device)
         return Rows(
             torch.cat([part.values for part in chosen]),

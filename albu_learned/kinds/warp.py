@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from albu_learned import resample
+from albu_learned import checks, resample
 from albu_learned.batch import Batch
-from albu_learned.method import Method, Plan, check_needs
+from albu_learned.method import Method, Plan
+
+PADDINGS = ("border", "zeros", "reflection")
 
 
 class Field(ABC):
@@ -74,8 +76,22 @@ class Warp(Method):
     def identity(self, rows: int, device: torch.device | str | None = None) -> Plan:
         """The plan that moves nothing."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.padding not in PADDINGS:
+            raise ValueError(
+                f"`padding` of {cls.__name__} must be one of {PADDINGS}, got {cls.padding!r}."
+            )
+
     def check(self, batch: Batch) -> None:
-        check_needs(self, batch)
+        checks.needs(self, batch)
+        if "labels" in self.needs:
+            checks.hard_labels(self, batch)
+        if batch.images is not None and batch.images.ndim not in (3, 4):
+            raise ValueError(
+                f"`images` must be (B, C, H, W), or series (B, C, T), for {type(self).__name__}, "
+                f"got {tuple(batch.images.shape)}."
+            )
 
     def change(self, batch: Batch, plan: Plan) -> Batch:
         return _move(batch, self.field(plan), self.padding)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from albu_learned.batch import Batch
 from albu_learned.kornia import parts
-from albu_learned.kornia.learned import CONTAINER, Learned, Params, frame
+from albu_learned.kornia.learned import CONTAINER, Learned, Params, as_labels, frame
 from albu_learned.kornia.mix import MixTransform
+from albu_learned.kornia.warp import WarpTransform
 
 
 class LearnedAugmentationSequential(AugmentationSequential):
@@ -31,11 +32,11 @@ class LearnedAugmentationSequential(AugmentationSequential):
     by `params=`, `inverse`, `random_apply`. On top of that
 
     - class labels (data key "class" or "label") reach the operations that need them, and come back
-      as (B, K) soft labels where the list has a mix;
+      as (B, K) soft labels where the list has a mix, also when `random_apply` leaves it out;
     - boxes keep their rows: one that a warp has moved out of the frame, or that was all zeros
       (padding), comes back as zeros;
     - a mix adds the boxes and keypoints of other images behind an image's own where they weigh
-      enough;
+      enough, but not their padding;
     - several mixes may stand in one list.
 
     After a call, `valid` and `source` describe the rows of its boxes and keypoints, by the keys of
@@ -47,7 +48,11 @@ class LearnedAugmentationSequential(AugmentationSequential):
       that a mix has added. None for videos, or with one of Kornia's own mixes in the list.
 
     Learned operations that need labels, boxes or images, and mixes, must stand directly in the
-    list, not inside another container.
+    list, not inside another container. In a dictionary, tensors that belong to the images must have
+    a key that Kornia knows: they would be left behind by a warp or a mix.
+
+    Threads must not share a container: like Kornia's own, it keeps on itself what it has drawn.
+    Give each thread a copy (`copy.deepcopy`).
 
     Example:
         >>> import torch, kornia.augmentation as K
@@ -84,6 +89,16 @@ class LearnedAugmentationSequential(AugmentationSequential):
         self.source = {name: source for name, (_, source) in found if source is not None}
         return out
 
+    def _preproc_dict_data(self, data: dict[str, Any]) -> Any:
+        read = super()._preproc_dict_data(data)
+        _, data_keys, values, unknown = read
+        if any(isinstance(child, (MixTransform, WarpTransform)) for child in self.modules()):
+            given = zip(data_keys, values, strict=True)
+            images = [value for key, value in given if key == DataKey.INPUT]
+            if images and isinstance(images[0], Tensor):
+                _refuse_left_behind(unknown or {}, images[0])
+        return read
+
     def _names(self, args: Any, data_keys: Any) -> list[str]:
         """How the caller calls each argument: dictionary keys, or data keys."""
         if len(args) == 1 and isinstance(args[0], dict):
@@ -114,6 +129,12 @@ class LearnedAugmentationSequential(AugmentationSequential):
     def _arguments_postproc(self, in_args: Any, out_args: Any, data_keys: Any) -> Any:
         images = [a for a, key in zip(out_args, data_keys, strict=True) if key == DataKey.INPUT]
         size = tuple(images[0].shape[-2:]) if images else None
+        mixes = [child for child in self.children() if isinstance(child, MixTransform)]
+        if mixes:  # one that was not drawn has left them as they were
+            out_args = [
+                _softened(value, mixes[0]) if key == DataKey.CLASS else value
+                for value, key in zip(out_args, data_keys, strict=True)
+            ]
         self._found = []
         for i, (value, key) in enumerate(zip(out_args, data_keys, strict=True)):
             source = self.transform_op.sources.get((key, data_keys[:i].count(key)))
@@ -146,6 +167,29 @@ class LearnedAugmentationSequential(AugmentationSequential):
         return any(
             isinstance(c, MixAugmentationBaseV2) and not isinstance(c, Learned) for c in children
         )
+
+
+def _refuse_left_behind(unknown: dict[str, Any], images: Tensor) -> None:
+    for key, value in unknown.items():
+        listed = isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value)
+        if not isinstance(value, Tensor) and not listed:
+            continue
+        # All that comes with one image (C, H, W) belongs to it.
+        count = 0 if isinstance(value, Tensor) and value.ndim == 0 else len(value)
+        if images.ndim < 4 or count == len(images):
+            what = f"a list of {count} tensors" if listed else f"a tensor {tuple(value.shape)}"
+            raise ValueError(
+                "A dictionary's tensors must have keys that Kornia knows, or they are left behind "
+                f"when images are moved or mixed, got {what} as {key!r}. Name it 'label' or "
+                "'class', 'bbox', 'bbox_xyxy', 'bbox_xywh', 'keypoints' or 'mask', if need be with "
+                "a suffix after _ or - ('label_2'); what shall stay as it is, pass outside of the "
+                "call."
+            )
+
+
+def _softened(value: Any, mix: MixTransform) -> Tensor:
+    labels = as_labels(value)
+    return labels if labels.is_floating_point() else mix.method.soften(labels)
 
 
 def _check_mixable(mask: Any) -> None:
@@ -227,7 +271,7 @@ def _batch_of(args: tuple[Any, ...], keys: list[DataKey], module: Learned, param
         if key == DataKey.INPUT:
             found.setdefault("images", value[(None,) * (4 - value.ndim)])
         elif key == DataKey.CLASS and "labels" in needs:
-            found.setdefault("labels", _labels(value))
+            found.setdefault("labels", as_labels(value))
         elif key in parts.BOXES and "boxes" in needs:
             rows = parts.boxes(value, frame(params)).boxes
             assert rows is not None
@@ -235,20 +279,11 @@ def _batch_of(args: tuple[Any, ...], keys: list[DataKey], module: Learned, param
     return Batch(**found)
 
 
-def _labels(value: Any) -> Tensor:
-    try:
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"Labels must be class numbers (B,) or probabilities (B, K), got {value!r:.60}."
-        ) from error
-
-
 def _mix_one(value: Any, key: DataKey, module: MixTransform, params: Params) -> Any:
     if key == DataKey.INPUT:
         return module(value, params=params)
     if key == DataKey.CLASS:
-        return module.mix_labels(_labels(value), params)
+        return module.mix_labels(value, params)
     if key == DataKey.MASK:
         return _mix_masks(value, module, params)
     rows = module.rows(params)

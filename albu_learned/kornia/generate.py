@@ -9,6 +9,7 @@ from typing import Any
 from kornia.augmentation import IntensityAugmentationBase2D
 from torch import Tensor
 
+from albu_learned import checks
 from albu_learned.kinds import Generate
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import Learned, Params
@@ -39,7 +40,9 @@ class GenerateTransform(Learned, IntensityAugmentationBase2D):
         classes: Sequence[str] | None = None,
         resize: bool = False,
     ) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        super().__init__(
+            p=checks.between("p", p, "[0, 1]"), same_on_batch=same_on_batch, keepdim=keepdim
+        )
         self._hold(method, Generate, classes)
         if resize:
             self.method = self.method.resized()

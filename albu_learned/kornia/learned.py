@@ -68,8 +68,8 @@ class Learned:
         if len(batch) == 0 or (rows is not None and len(rows) == 0):
             return
         check_count(params, images=len(batch))
-        if self.class_order is not None and batch.labels is not None and batch.labels.ndim == 1:
-            batch = replace(batch, labels=_renumbered(batch.labels, self.class_order))
+        if batch.labels is not None and batch.labels.ndim == 1:
+            batch = replace(batch, labels=self._numbered(batch.labels))
         stored = _named(params, "plan_")
         can_plan = all(getattr(batch, name) is not None for name in self.method.needs)
         if stored and not (can_plan and self._wants_gradient()):
@@ -82,6 +82,16 @@ class Learned:
         self.live = self.method.plan(chosen, _take(_named(params, "noise_"), rows, batch.device))
         # Also when replayed: with other weights it is another plan, and all targets must follow it.
         params.update(_put_back(self.live, rows, len(batch)))
+
+    def _numbered(self, labels: Tensor) -> Tensor:
+        """A host's class numbers as those of the artifact, which may know its classes."""
+        known, labels = self.method.about.classes, labels.long()
+        if self.class_order is not None:
+            _check_range(labels, len(self.class_order), "names of `classes`")
+            return self.class_order.to(labels.device)[labels]
+        if known is not None and "labels" in self.method.needs:
+            _check_range(labels, len(known), f"classes of this {type(self.method).__name__}")
+        return labels
 
     def _ask_for_more(self, batch: Batch) -> None:
         missing = sorted(name for name in self.method.needs if getattr(batch, name) is None)
@@ -149,14 +159,26 @@ def check_count(params: Params, **given: int) -> None:
             )
 
 
-def _renumbered(labels: Tensor, order: Tensor) -> Tensor:
-    inside = (labels >= 0) & (labels < len(order))
+def as_labels(value: Any) -> Tensor:
+    """Labels as a caller gave them: (B,) class numbers or (B, K); one number alone is one row."""
+    try:
+        labels = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"Labels must be class numbers (B,) or probabilities (B, K), got {value!r:.60}."
+        ) from error
+    labels = labels[None] if labels.ndim == 0 else labels
+    Batch(labels=labels)  # refuses what cannot be class numbers
+    return labels
+
+
+def _check_range(labels: Tensor, count: int, what: str) -> None:
+    inside = (labels >= 0) & (labels < count)
     if not torch.compiler.is_compiling() and not inside.all():
         raise ValueError(
-            f"Labels must be in 0..{len(order) - 1} for the {len(order)} names of `classes`, got "
+            f"Labels must be in 0..{count - 1} for the {count} {what}, got "
             f"{labels[~inside][0].item()}."
         )
-    return order.to(labels.device)[labels.long()]
 
 
 def _named(params: Params, prefix: str) -> Plan:

@@ -11,9 +11,10 @@ from kornia.augmentation.container.ops import ClassSequentialOps
 from kornia.constants import DataKey
 from torch import Tensor
 
+from albu_learned import checks
 from albu_learned.kinds import Mix
 from albu_learned.kornia import parts
-from albu_learned.kornia.learned import CONTAINER, Learned, Params, check_count
+from albu_learned.kornia.learned import CONTAINER, Learned, Params, as_labels, check_count
 from albu_learned.method import Method
 from albu_learned.methods import zeta_mixup
 
@@ -32,13 +33,13 @@ class MixTransform(Learned, MixAugmentationBaseV2):
     def __init__(
         self, method: Method | str | Path, *, p: float = 1.0, keepdim: bool = False
     ) -> None:
-        super().__init__(p=1.0, p_batch=p, keepdim=keepdim)
+        super().__init__(p=1.0, p_batch=checks.between("p", p, "[0, 1]"), keepdim=keepdim)
         self._hold(method, Mix, None)
 
     def _shares_noise(self) -> bool:
         return False  # one partner for all rows would be no mix
 
-    def mix_labels(self, labels: Tensor, params: Params | None = None) -> Tensor:
+    def mix_labels(self, labels: Any, params: Params | None = None) -> Tensor:
         """(B, K) soft labels of the images mixed last, or of those mixed with the given params.
 
         For Kornia's own containers, which cannot carry them.
@@ -48,6 +49,7 @@ class MixTransform(Learned, MixAugmentationBaseV2):
             raise RuntimeError(
                 "`params` must be the params of a mix: none has happened yet. Mix images first."
             )
+        labels = as_labels(labels)
         check_count(params, labels=len(labels))
         rows = self.rows(params)
         if len(labels) == 0 or (rows is not None and len(rows) == 0):

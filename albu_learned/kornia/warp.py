@@ -12,6 +12,7 @@ from kornia.geometry.boxes import Boxes
 from kornia.geometry.keypoints import Keypoints
 from torch import Tensor
 
+from albu_learned import checks
 from albu_learned.kinds import Warp
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import Learned, Params, frame
@@ -44,7 +45,9 @@ class WarpTransform(Learned, GeometricAugmentationBase2D):
         keepdim: bool = False,
         classes: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        super().__init__(
+            p=checks.between("p", p, "[0, 1]"), same_on_batch=same_on_batch, keepdim=keepdim
+        )
         self._hold(method, Warp, classes)
         self.flags = {"resample": Resample.BILINEAR}  # Kornia sets it to nearest for masks
 

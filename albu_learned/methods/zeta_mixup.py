@@ -10,12 +10,12 @@ synthetic samples from a p-series interpolant", Journal of Big Data 11:43 (2024)
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import torch
 from torch import Tensor
 
+from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.kinds import Mix
 from albu_learned.method import Plan
@@ -71,7 +71,9 @@ class ZetaMixup(Mix):
     ) -> None:
         super().__init__(num_classes, smoothing, min_weight)
         self.gamma = _check_gamma(gamma)
-        self.top_k = _check_top_k(top_k)
+        self.top_k = None
+        if top_k is not None:
+            self.top_k = checks.integer("top_k", top_k, 2, ", or None for the whole batch")
 
     def draw(
         self,
@@ -105,8 +107,7 @@ def zeta_weights(
         >>> W.shape, bool((W.argmax(1) == torch.arange(4)).all())
         (torch.Size([4, 4]), True)
     """
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"`n` must be a positive integer, got {n!r}.")
+    n = checks.integer("n", n, 1)
     method = ZetaMixup(gamma, top_k)
     device = None if generator is None else generator.device
     plan = method.plan(Batch(), method.draw(n, generator, device))
@@ -170,18 +171,8 @@ def _pick_order(
 
 
 def _check_gamma(gamma: float) -> float:
-    if isinstance(gamma, bool) or not isinstance(gamma, (int, float)):
-        raise TypeError(f"`gamma` must be a number, got {type(gamma).__name__}.")
-    if not (gamma > 0 and math.isfinite(gamma)):
-        raise ValueError(f"`gamma` must be a finite number > 0, got {gamma}. Try 2.8 or 4.")
-    return float(gamma)
-
-
-def _check_top_k(top_k: int | None) -> int | None:
-    if top_k is None:
-        return None
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 2:
-        raise ValueError(
-            f"`top_k` must be an integer >= 2, or None for the whole batch, got {top_k!r}."
-        )
-    return top_k
+    rule = "a number > 0, such as 2.8 or 4"
+    number = checks.real("gamma", gamma, rule)
+    if number <= 0:
+        raise ValueError(f"`gamma` must be {rule}, got {number}.")
+    return number

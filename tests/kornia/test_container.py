@@ -55,7 +55,7 @@ def test_labels_pass_kornias_operations_generators_and_mixes():
     images, labels, masks, boxes, points = everything()(*given)
     assert images.shape == IMAGES.shape
     assert masks.shape == (4, 2, 16, 16)
-    assert boxes.shape == (4, 4, 4)
+    assert boxes.shape == (4, 3, 4)
     assert points.shape == (4, 6, 2)
     assert labels.shape == (4, 2)
     torch.testing.assert_close(labels.sum(1), torch.ones(4))
@@ -96,6 +96,28 @@ def test_dictionaries_in_any_order_keep_what_they_do_not_know():
         keys=["input", "bbox_xyxy", "class", "mask"],
     )(IMAGES, BOXES, LABELS, ALL[2])
     assert_all_equal([first[k] for k in ("image", "bbox_xyxy", "label", "mask")], second)
+
+
+def test_a_dictionary_keeps_what_is_no_tensor_or_not_of_the_images():
+    extra = {
+        "path": ["a", "b", "c", "d"],
+        "ids": [1, 2, 3, 4],
+        "weights": torch.ones(2),
+        "step": torch.tensor(4),
+    }
+    out = ours(WarpTransform(shift(), p=1.0), pair(), keys=None)({"image": IMAGES, **extra})
+    assert all(out[key] is value for key, value in extra.items())
+    tensors = {"image": IMAGES, "labels": LABELS}
+    for operation in (GenerateTransform(BoxPaint(), p=0.0), K.RandomHorizontalFlip()):
+        assert ours(operation, keys=None)(tensors)["labels"] is LABELS
+
+
+def test_one_image_takes_one_label_without_a_batch():
+    for label in (torch.tensor(1), 1, [1]):
+        mixed = ours(ZetaMixup(num_classes=2))(IMAGES[0], label)[1]
+        assert mixed.tolist() == [[0, 1]]
+        warp = WarpTransform(ClassShift(), p=1.0)
+        assert ours(warp)(IMAGES[0], label)[0].shape == (1, 3, 16, 16)
 
 
 def test_two_kinds_of_labels_are_both_mixed():
@@ -255,8 +277,28 @@ def test_random_apply_draws_among_all_operations():
         names = [item.name for item in augment._params]
         drawn |= set(names)
         assert len(names) == 2
-        assert labels.ndim == (2 if any("Mix" in name for name in names) else 1)
+        assert labels.shape == (4, 2)
+        if not any("Mix" in name for name in names):
+            assert torch.equal(labels, torch.eye(2)[LABELS])
     assert len(drawn) == 4
+
+
+def test_labels_are_soft_whatever_random_apply_draws_and_whatever_is_replayed():
+    mix = ZetaMixup(num_classes=2)
+    augment = ours(K.RandomHorizontalFlip(), mix, keys=None, random_apply=1)
+    named = {"image": IMAGES, "label": LABELS, "label_list": LABELS.tolist()}
+    named["label_multi"] = torch.tensor([[1, 1], [0, 1], [0, 0], [1, 0]])
+    drawn = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        out = augment(named)
+        drawn.add(augment._params[0].name)
+        again = augment(named, params=augment._params)
+        for key in ("label", "label_list", "label_multi"):
+            assert out[key].shape == (4, 2)
+            assert out[key].dtype == torch.float32
+            assert torch.equal(out[key], again[key])
+    assert len(drawn) == 2
 
 
 def test_the_whole_batch_may_share_its_noise_but_not_its_partners():

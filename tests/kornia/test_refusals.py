@@ -2,8 +2,10 @@
 
 import kornia.augmentation as K
 import pytest
+import torch
 from torch import nn
 
+from albu_learned.artifact import About
 from albu_learned.kornia import GenerateTransform, MixTransform, WarpTransform, ZetaMixup
 from tests.kornia.extra import BOXES, IMAGES, LABELS, KorniaPair, moved, ours, pair, shift
 from tests.toys import BoxPaint, ClassPicture, ClassShift
@@ -29,7 +31,9 @@ CONDITIONAL = WarpTransform(ClassShift(), p=1.0)
         (lambda: ours(CONDITIONAL, keys=["input"])(IMAGES), "needs labels.*data_keys: 'class'"),
         (lambda: ours(GenerateTransform(BoxPaint(), p=1.0))(IMAGES, LABELS), "data_keys: 'bbox'"),
         (lambda: ours(pair(), GenerateTransform(ClassPicture(size=16), p=1.0))(IMAGES, LABELS),
-         "soft labels. Put generators before mixes"),
+         "soft labels. Put it before mixes"),
+        (lambda: ours(pair(), CONDITIONAL)(IMAGES, LABELS), "soft labels"),
+        (lambda: ours(pair())(IMAGES, 1), "`labels` must be as many.*, 4, got 1"),
         (lambda: ours(ZetaMixup(num_classes=2))(IMAGES, LABELS + 1), "0..1.*got 2"),
         (lambda: ours(ZetaMixup())(IMAGES, LABELS), "`num_classes` must be given"),
         (lambda: ours(ZetaMixup(num_classes=2))(IMAGES, LABELS[:3]), "`labels` must be as many.*3"),
@@ -41,6 +45,74 @@ CONDITIONAL = WarpTransform(ClassShift(), p=1.0)
 def test_refusals_say_what_to_do(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("operation", [WarpTransform(shift()), pair(), K.ImageSequential(
+    K.RandomHorizontalFlip(), WarpTransform(shift()))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("labels", LABELS), ("y", LABELS), ("boxes", BOXES), ("target", list(BOXES))],
+)
+def test_a_dictionary_must_not_leave_tensors_behind(operation, key, value):
+    augment = ours(operation, keys=None)
+    message = f"keys that Kornia knows.* as '{key}'. Name it 'label' .*outside of the call"
+    for call in (augment, augment.forward):
+        with pytest.raises(ValueError, match=message):
+            call({"image": IMAGES, key: value})
+    with pytest.raises(ValueError, match=message):
+        augment({"image": IMAGES[0], key: value})  # all belongs to one image
+    if not isinstance(operation, type(pair())):
+        augment({"image": IMAGES})
+        with pytest.raises(ValueError, match=message):
+            augment.inverse({"image": IMAGES, key: value})
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0, 2.7, 0.0], [True, False, True, True]])
+def test_class_numbers_must_be_integers(labels):
+    mix = ZetaMixup(num_classes=3)
+    mix(IMAGES)
+    calls = [
+        mix.mix_labels,
+        lambda value: ours(mix)(IMAGES, value),
+        lambda value: ours(mix, K.RandomHorizontalFlip(), random_apply=1)(IMAGES, value),
+        lambda value: ours(CONDITIONAL)(IMAGES, value),
+    ]
+    for call in calls:
+        for value in (labels, torch.tensor(labels)):
+            with pytest.raises(TypeError, match=r"`labels` .*integer class numbers.*Convert with"):
+                call(value)
+
+
+def test_mix_labels_takes_lists():
+    mix = ZetaMixup(num_classes=3)
+    mix(IMAGES)
+    assert torch.equal(mix.mix_labels([0, 1, 2, 0]), mix.mix_labels(torch.tensor([0, 1, 2, 0])))
+    with pytest.raises(ValueError, match=r"`labels` must be as many.*4, got 3"):
+        mix.mix_labels([0, 1, 2])
+
+
+@pytest.mark.parametrize("p", [2, -0.1, float("nan"), True, "0.5", None])
+def test_p_must_be_a_probability(p):
+    for make in (
+        lambda: WarpTransform(shift(), p=p),
+        lambda: GenerateTransform(BoxPaint(), p=p),
+        lambda: pair(p=p),
+        lambda: ZetaMixup(num_classes=2, p=p),
+    ):
+        with pytest.raises((TypeError, ValueError), match=r"`p` must be .*\[0, 1\], got|`p` .*nan"):
+            make()
+
+
+def test_class_numbers_must_be_of_the_artifacts_classes_also_without_names():
+    paint, warp = ClassPicture(size=16), ClassShift()
+    for toy, door in ((paint, GenerateTransform), (warp, WarpTransform)):
+        toy.about = About(classes=["cat", "dog"])
+        augment = ours(door(toy, p=1.0))
+        augment(IMAGES, LABELS)
+        for wrong in (-1, 2):
+            message = f"0..1 for the 2 classes of this {type(toy).__name__}, got {wrong}"
+            with pytest.raises(ValueError, match=message):
+                augment(IMAGES, torch.tensor([0, 1, 1, wrong]))
 
 
 def test_labels_must_be_numbers():

@@ -1,0 +1,90 @@
+"""Checks whose errors name the argument, the rule, the value and the remedy.
+
+Numbers of numpy are taken as the numbers they are, and become Python's own, so that they can be
+saved; True and False are not numbers here.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import Any
+
+from torch import Tensor
+
+from albu_learned.batch import Batch
+
+
+def integer(name: str, value: Any, least: int, remedy: str = "") -> int:
+    """The value as an int that is at least `least`."""
+    rule = f"`{name}` must be an integer >= {least}{remedy}, got {value!r}."
+    if isinstance(value, bool):
+        raise TypeError(rule)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(rule) from None
+    if number < least:
+        raise ValueError(rule)
+    return number
+
+
+def real(name: str, value: Any, rule: str) -> float:
+    """The value as a finite float, to be compared with `rule` by the caller."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` must be {rule}, got {value!r} ({type(value).__name__}).")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` must be {rule}, got {number}.")
+    return number
+
+
+def between(name: str, value: Any, interval: str) -> float:
+    """The value as a float in an interval written as in "[0, 1)" or "(0, inf)"."""
+    number = real(name, value, f"a number in {interval}")
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = number >= low if interval[0] == "[" else number > low
+    below = number <= high if interval[-1] == "]" else number < high
+    if not (above and below):
+        raise ValueError(f"`{name}` must be in {interval}, got {number:g}.")
+    return number
+
+
+def needs(method: Any, batch: Batch) -> None:
+    """Raises if the batch lacks a part that the method plans from."""
+    missing = sorted(name for name in method.needs if getattr(batch, name) is None)
+    if missing:
+        raise ValueError(
+            f"{type(method).__name__} needs {' and '.join(missing)} to plan its change, but the "
+            "batch has none. Give a Batch with them."
+        )
+
+
+def hard_labels(method: Any, batch: Batch) -> None:
+    """Raises if labels are soft already, where a method needs to know the one class of an image."""
+    if batch.labels is not None and batch.labels.ndim != 1:
+        raise ValueError(
+            f"`labels` must be (B,) class numbers for {type(method).__name__}, got "
+            f"{tuple(batch.labels.shape)} soft labels. Put it before mixes."
+        )
+
+
+def rows(method: Any, step: str, values: object, count: int) -> None:
+    """What a method's author may get wrong, said before it turns into an error of torch."""
+    good = isinstance(values, dict) and all(
+        isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
+        for value in values.values()
+    )
+    if not good:
+        raise TypeError(
+            f"`{step}` of {type(method).__name__} must return a dict of tensors with one row for "
+            f"each of the {count} images, got {_describe(values)}."
+        )
+
+
+def _describe(values: object) -> str:
+    if not isinstance(values, dict):
+        return type(values).__name__
+    shapes = {name: tuple(v.shape) for name, v in values.items() if isinstance(v, Tensor)}
+    return str({name: shapes.get(name, type(v).__name__) for name, v in values.items()})
