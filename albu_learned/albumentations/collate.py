@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from albu_learned.albumentations.door import hold
+from albu_learned import checks
+from albu_learned.albumentations.convert import channels_first
+from albu_learned.albumentations.door import hold, needed
 from albu_learned.batch import Batch
 from albu_learned.kinds import Mix
 from albu_learned.method import Plan
@@ -19,7 +21,11 @@ __all__ = ["MixCollate"]
 
 _MASKS = ("mask", "masks")
 # A mix would have to gather these from several images; stacked tensors cannot hold them.
-_REFUSED = ("bboxes", "keypoints", "mask3d", "masks3d", "images", "volume", "volumes")
+_REFUSED = (
+    *("bboxes", "boxes", "keypoints", "instances", "mask3d", "masks3d"),
+    *("images", "volume", "volumes"),
+)
+_READABLE = frozenset({"images", "labels"})
 
 
 class MixCollate:
@@ -28,7 +34,8 @@ class MixCollate:
     Samples are dicts, as a Compose returns them, or (image, label) pairs. Images keep their layout,
     H x W x C arrays or C x H x W tensors: mixing is elementwise. Labels become soft, (B, K), in
     every batch, also where p does not fire. Float masks ("mask", "masks") are mixed, integer masks
-    refused; boxes and keypoints are refused; every other key is collated and left alone.
+    refused; boxes, keypoints and arrays of the image's height and width under any other key are
+    refused; every other key is collated and left alone.
 
     Randomness is torch's own in the worker: workers differ, and `torch.manual_seed` before the
     DataLoader makes an epoch again.
@@ -47,23 +54,26 @@ class MixCollate:
         image_key: str = "image",
         label_key: str = "label",
     ) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"`p` must be in [0, 1], got {p!r}.")
-        live = hold(method, Mix, type(self).__name__)
+        live = hold(method, Mix, type(self).__name__, _READABLE)
         assert isinstance(live, Mix)
         self.method = live
-        self.p = p
+        self.p = checks.between("p", p, "[0, 1]")
         self.image_key = image_key
         self.label_key = label_key
 
     @torch.no_grad()
     def __call__(self, samples: list[Any]) -> Any:
         """The mixed batch, in the form of the samples."""
+        if len(samples) == 0:
+            raise ValueError(
+                "`samples` must hold at least one sample, got none. Skip empty batches."
+            )
         if isinstance(samples[0], dict):
             return self._mix_dict(samples)
         if isinstance(samples[0], (tuple, list)) and len(samples[0]) == 2:
             images, labels = default_collate([tuple(map(_in_order, pair)) for pair in samples])
-            mixed = self._mix({"image": images, "label": labels}, "image", "label")
+            is_array = isinstance(samples[0][0], np.ndarray)
+            mixed = self._mix({"image": images, "label": labels}, "image", "label", is_array)
             return [mixed["image"], mixed["label"]]
         raise TypeError(
             "Samples must be dicts or (image, label) pairs, got "
@@ -81,25 +91,32 @@ class MixCollate:
         if refused:
             raise ValueError(
                 f"Samples must not have {refused} for {type(self).__name__}: a mixed batch cannot "
-                "carry them. Drop them in the dataset; to mix boxes use the Ultralytics door."
+                "carry them. Drop them in the dataset; to mix boxes use "
+                "albu_learned.kornia.LearnedAugmentationSequential."
             )
         ordered = [{key: _in_order(value) for key, value in s.items()} for s in samples]
-        return self._mix(default_collate(ordered), self.image_key, self.label_key)
+        batch = default_collate(ordered)
+        is_array = isinstance(samples[0][self.image_key], np.ndarray)
+        mixed = {self.image_key, self.label_key, *_MASKS}
+        others = {key: value for key, value in batch.items() if key not in mixed}
+        _refuse_images(others, batch[self.image_key], is_array)
+        return self._mix(batch, self.image_key, self.label_key, is_array)
 
-    def _mix(self, batch: dict[str, Any], image_key: str, label_key: str) -> dict[str, Any]:
+    def _mix(
+        self, batch: dict[str, Any], image_key: str, label_key: str, is_array: bool
+    ) -> dict[str, Any]:
         images, labels = batch[image_key], _labels(batch[label_key], label_key)
-        plan = self._plan(images, labels)
+        plan = self._plan(images, labels, is_array)
         mixed = self.method.apply(Batch(images=images, labels=labels), plan)
         assert mixed.labels is not None
         masks = {key: self._masks(key, batch[key], plan) for key in _MASKS if key in batch}
         return {**batch, **masks, image_key: mixed.images, label_key: mixed.labels.float()}
 
-    def _plan(self, images: Tensor, labels: Tensor) -> Plan:
+    def _plan(self, images: Tensor, labels: Tensor, is_array: bool) -> Plan:
+        first = channels_first(images) if is_array and images.ndim in (3, 4) else images
+        given = needed(self.method, first, labels)  # in every batch, lest errors come at random
         if torch.rand(()) >= self.p:
             return self.method.identity(len(images))
-        parts = {"images": images, "labels": labels}
-        read = {name: part for name, part in parts.items() if name in self.method.needs}
-        given = Batch(**read)  # type: ignore[arg-type]
         return self.method.plan(given, self.method.draw(len(images)))
 
     def _masks(self, key: str, masks: Any, plan: Plan) -> Tensor:
@@ -116,6 +133,22 @@ class MixCollate:
 def _in_order(value: Any) -> Any:
     """AlbumentationsX flips by negative strides, which torch cannot collate."""
     return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
+
+
+def _refuse_images(others: dict[str, Any], images: Tensor, is_array: bool) -> None:
+    """Raises if another key has arrays of the images' height and width: they would stay unmixed."""
+    if images.ndim < 3:
+        return
+    size = images.shape[1:3] if is_array else images.shape[-2:]
+    for key, value in others.items():
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            shape = part.shape if isinstance(part, Tensor) else ()
+            if any(shape[i : i + 2] == size for i in range(1, len(shape) - 1)):
+                raise ValueError(
+                    f"`{key}` must not have the height and width of the images, {tuple(size)}, for "
+                    f"it would stay unmixed, got {tuple(shape)}. Name it 'mask' to mix it, or drop "
+                    "it."
+                )
 
 
 def _labels(labels: Any, key: str) -> Tensor:

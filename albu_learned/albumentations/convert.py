@@ -8,7 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["class_number", "image_from", "image_to", "label_array", "tensor_of"]
+__all__ = [
+    "channels_first",
+    "class_number",
+    "image_from",
+    "image_to",
+    "label_array",
+    "tensor_of",
+    "unit_range",
+]
+
+_ROUNDING = 1e-3  # what resampling may leave outside of [0, 1]
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
@@ -21,6 +31,23 @@ def image_to(image: np.ndarray) -> Tensor:
     """(H, W) or (H, W, C) as one row (1, C, H, W) of a batch."""
     tensor = tensor_of(image)
     return tensor[None, None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)[None]
+
+
+def channels_first(images: Tensor) -> Tensor:
+    """A batch (B, H, W) or (B, H, W, C) of the host's images as (B, C, H, W)."""
+    return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+
+
+def unit_range(image: np.ndarray, name: str, door: str) -> np.ndarray:
+    """The image itself; a float one with values outside of [0, 1] is refused."""
+    if image.dtype.kind == "f" and image.size:
+        low, high = float(image.min()), float(image.max())
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise ValueError(
+                f"`{name}` must have values in [0, 1] for {door} if it is float, got {low:g} to "
+                f"{high:g}. Put {door} before Normalize; clip what a resampler overshot."
+            )
+    return image
 
 
 def image_from(rows: Tensor, like: np.ndarray) -> np.ndarray:

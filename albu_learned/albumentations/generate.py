@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from albu_learned.albumentations import host
-from albu_learned.albumentations.convert import image_from, image_to
+from albu_learned.albumentations.convert import image_from, image_to, unit_range
 from albu_learned.albumentations.door import Door
 from albu_learned.albumentations.record import from_record
 from albu_learned.batch import Batch
@@ -20,6 +20,9 @@ __all__ = ["GenerateTransform"]
 
 class GenerateTransform(Door, host.ImageOnly):
     """Replaces pixels by learned ones, made for the image's class and boxes.
+
+    Made pixels lie in [0, 1] (0 to 255 for uint8). So a float image outside of [0, 1] is refused:
+    put this before Normalize.
 
     Args:
         method: the folder of an artifact, or a live `Generate` (which cannot be saved in a
@@ -60,6 +63,7 @@ class GenerateTransform(Door, host.ImageOnly):
 
     @torch.no_grad()
     def apply(self, img: np.ndarray, plan: dict[str, Any], **params: Any) -> np.ndarray:
-        made = self._live.apply(Batch(images=image_to(img)), from_record(plan)).images
+        rows = image_to(unit_range(img, "image", type(self).__name__))
+        made = self._live.apply(Batch(images=rows), from_record(plan)).images
         assert made is not None
         return image_from(made, img)

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from albu_learned.albumentations import host
-from albu_learned.albumentations.convert import label_array, tensor_of
-from albu_learned.albumentations.door import Door
+from albu_learned.albumentations.convert import channels_first, label_array, tensor_of
+from albu_learned.albumentations.door import Door, needed
 from albu_learned.albumentations.record import from_record, generator_from, to_record
 from albu_learned.batch import Batch
 from albu_learned.kinds import Mix
@@ -30,8 +29,9 @@ class MixTransform(Door, host.Single):
     """Mixes an image and its label with the references that a call brings along.
 
     The label becomes soft, a float32 vector of class probabilities, on every call, also where p
-    does not fire. References are used as they are: give them the size, dtype and augmentation of
-    the image at this place of the pipeline.
+    does not fire. For that this must stand outside OneOf, SomeOf and a Compose with p < 1, which
+    may skip it: the label would then stay as it was. References are used as they are: give them the
+    size, dtype and augmentation of the image at this place of the pipeline.
 
     Args:
         method: a `Mix`, or the folder of one (a live one cannot be saved in a pipeline).
@@ -47,6 +47,7 @@ class MixTransform(Door, host.Single):
     """
 
     _live: Mix
+    _readable = frozenset({"images", "labels"})
 
     class InitSchema(host.BaseTransformInitSchema):
         method: Any
@@ -72,13 +73,17 @@ class MixTransform(Door, host.Single):
     @torch.no_grad()
     def sample(self, data: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """The plan of row 0, or the plan that leaves it alone."""
+        self.refuse_tensors(data)
         self._check(data)
         plan = self._live.identity(1)
         if self.p > 0 or data[host.FIRES]:
             batch = self._batch(data)  # checked on every call, lest errors come at random
+            assert batch.images is not None
+            assert batch.labels is not None
+            given = needed(self._live, channels_first(batch.images), batch.labels)
             if data[host.FIRES]:
                 noise = self._live.draw(len(batch), generator_from(rng))
-                plan = self._live.plan(self._needed(batch), noise)
+                plan = self._live.plan(given, noise)
         return {"plan": to_record({name: tensor[:1] for name, tensor in plan.items()})}
 
     @torch.no_grad()
@@ -94,16 +99,6 @@ class MixTransform(Door, host.Single):
             "image": np.ascontiguousarray(mixed.images[0].numpy()),
             self.label_key: mixed.labels[0].float().numpy(),
         }
-
-    def _needed(self, batch: Batch) -> Batch:
-        """What `plan` reads. Images go channels first there; elementwise `apply` does not care."""
-        parts: dict[str, Tensor | None] = {}
-        if "images" in self._live.needs and batch.images is not None:
-            images = batch.images if batch.images.ndim == 4 else batch.images[..., None]
-            parts["images"] = images.permute(0, 3, 1, 2)
-        if "labels" in self._live.needs:
-            parts["labels"] = batch.labels
-        return Batch(**parts)  # type: ignore[arg-type]
 
     def _batch(self, data: dict[str, Any], alone: bool = False) -> Batch:
         """The image and its references as the rows of a batch, channels last."""
@@ -130,11 +125,16 @@ class MixTransform(Door, host.Single):
                 "with ZetaCollate."
             )
         for i, reference in enumerate(found):
-            missing = [k for k in ("image", "label") if k not in reference]
-            if not isinstance(reference, dict) or missing:
-                raise ValueError(
+            if not isinstance(reference, dict):
+                raise TypeError(
                     f"`{self._at(i)}` must be a dict with 'image' and 'label', got "
-                    f"{type(reference).__name__} without {' and '.join(missing)}."
+                    f"{type(reference).__name__}. Write {{'image': ..., 'label': ...}}."
+                )
+            missing = [k for k in ("image", "label") if k not in reference]
+            if missing:
+                raise ValueError(
+                    f"`{self._at(i)}` must be a dict with 'image' and 'label', got one without "
+                    f"{' and '.join(missing)}. Add {' and '.join(missing)}."
                 )
         return list(enumerate(found))
 
@@ -144,7 +144,7 @@ class MixTransform(Door, host.Single):
             raise ValueError(
                 f"{type(self).__name__} must not be given {refused}: a mixture of one image cannot "
                 "carry them. Leave them out, mix whole batches with ZetaCollate (float masks), or "
-                "use the Ultralytics door (boxes)."
+                "use albu_learned.kornia.LearnedAugmentationSequential (boxes)."
             )
         several = [key for key in (*_NOT_ONE, *self._additional_targets) if key in data]
         if data.get("image") is None or several:

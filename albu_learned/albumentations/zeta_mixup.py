@@ -14,7 +14,9 @@ class ZetaMixup(MixTransform):
     """Mixes an image with references by zeta-mixup; the image leads the mix.
 
     For training on batches prefer `ZetaCollate`, which needs no references. The label becomes soft,
-    a float32 vector of class probabilities, on every call, also where p does not fire.
+    a float32 vector of class probabilities, on every call, also where p does not fire. For that
+    this must stand outside OneOf, SomeOf and a Compose with p < 1, which may skip it: the label
+    would then stay as it was.
 
     Args:
         gamma: how close the output stays to the image. At 2.8 it keeps at least .80 of it.

@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from albu_learned import Field, Warp
+from albu_learned import ZetaMixup as Core
 from albu_learned.albumentations import GenerateTransform, WarpTransform, ZetaMixup
 from tests.toys import BoxPaint, ClassPicture, ClassShift, FreeShift, ImageShift
 
@@ -66,6 +67,17 @@ class Mirror(Warp):
 
     def identity(self, rows, device=None):
         raise NotImplementedError
+
+
+class Seeing(Core):
+    """zeta-mixup that keeps the images which its plan was given."""
+
+    _base = True
+    needs = frozenset({"images"})
+
+    def plan(self, batch, noise):
+        self.seen = batch.images
+        return super().plan(batch, noise)
 
 
 def save(method, folder):

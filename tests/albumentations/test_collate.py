@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from albu_learned import Batch
 from albu_learned import ZetaMixup as Core
 from albu_learned.albumentations import MixCollate, ZetaCollate
-from tests.albumentations.cases import Noisy, picture, shift
+from tests.albumentations.cases import Noisy, Seeing, picture, shift
 
 
 def samples(count=5, dtype=np.uint8, **more):
@@ -104,7 +104,21 @@ IMAGE = picture(8, 9)
     [
         ({"image": IMAGE}, ValueError, r"must have the key 'label', got \['image'\]"),
         ({"label": 1}, ValueError, "must have the key 'image'"),
-        ({"image": IMAGE, "label": 1, "bboxes": []}, ValueError, r"must not have \['bboxes'\]"),
+        ({"image": IMAGE, "label": 1, "bboxes": []}, ValueError, r"\['bboxes'\].*kornia.Learned"),
+        ({"image": IMAGE, "label": 1, "boxes": []}, ValueError, r"must not have \['boxes'\]"),
+        ({"image": IMAGE, "label": 1, "image2": IMAGE}, ValueError, "`image2` must not .* 'mask'"),
+        ({"image": IMAGE, "label": 1, "seg": IMAGE[..., 0]}, ValueError, "`seg` must not have"),
+        ({"image": IMAGE, "label": 1, "all": [IMAGE]}, ValueError, "`all` must not have"),
+        (
+            {"image": IMAGE, "label": 1, "first": torch.rand(3, 8, 9)},
+            ValueError,
+            r"`first` .* \(8, 9\), for it would stay unmixed, got \(2, 3, 8, 9\)",
+        ),
+        (
+            {"image": torch.rand(3, 8, 9), "label": 1, "seg": IMAGE[..., 0]},
+            ValueError,
+            "`seg` must not have",
+        ),
         ({"image": IMAGE, "label": 1, "keypoints": []}, ValueError, r"not have \['keypoints'\]"),
         ({"image": IMAGE, "label": 1, "mask": IMAGE[..., 0]}, TypeError, "`masks` must be float"),
         ({"image": IMAGE, "label": 1, "masks": [IMAGE]}, TypeError, "`masks` must be one array"),
@@ -120,7 +134,52 @@ def test_errors_name_the_argument_and_the_remedy(sample, error, words):
         ZetaCollate(3)([sample, sample])
 
 
+def test_keys_that_are_no_images_are_left_alone():
+    more = {"vector": np.arange(9), "pose": np.eye(4), "crop": picture(4, 4), "size": (8, 9)}
+    batch = ZetaCollate(3)(samples(**more))
+    assert batch["pose"].shape == (5, 4, 4)
+    assert batch["crop"].shape == (5, 4, 4, 3)
+    assert torch.equal(batch["vector"][4], torch.arange(9))
+    flat = [{"image": torch.rand(6), "label": 1, "other": torch.rand(6, 6)} for _ in range(2)]
+    assert ZetaCollate(3)(flat)["other"].shape == (2, 6, 6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("form", ["array", "tensor", "grey", "pair"])
+def test_a_method_that_reads_images_plans_from_channels_first_floats(form, dtype):
+    image = picture(8, 9, None if form == "grey" else 3, dtype)
+    first = np.atleast_3d(image).transpose(2, 0, 1)
+    given = torch.from_numpy(first.copy()) if form == "tensor" else image
+    sample = (given, 1) if form == "pair" else {"image": given, "label": 1}
+    method = Seeing(num_classes=3)
+    MixCollate(method)([sample, sample])
+    assert np.allclose(method.seen[1], first / (255 if dtype == np.uint8 else 1))
+
+
+def test_a_mix_whose_needs_cannot_be_supplied_is_refused():
+    method = Seeing()
+    method.needs = frozenset({"labels", "boxes"})
+    with pytest.raises(ValueError, match=r"Seeing needs \['boxes'\]. .*kornia.Learned"):
+        MixCollate(method)
+
+
+@pytest.mark.parametrize("p", [0, 1])
+def test_the_method_checks_every_batch(p, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Seeing, "check", lambda self, batch: seen.append(batch))
+    MixCollate(Seeing(num_classes=3), p=p)(samples())
+    assert seen[0].images.shape == (5, 3, 8, 9)
+    assert seen[0].labels is None
+
+
+def test_an_empty_list_of_samples_is_named():
+    with pytest.raises(ValueError, match="`samples` must hold at least one sample, got none"):
+        ZetaCollate(3)([])
+
+
 def test_wrong_arguments_are_named():
+    with pytest.raises(TypeError, match=r"`p` must be a number in \[0, 1\], got '0.5'"):
+        ZetaCollate(3, p="0.5")
     with pytest.raises(ValueError, match=r"`p` must be in \[0, 1\], got 2"):
         ZetaCollate(3, p=2)
     with pytest.raises(TypeError, match="must be a Mix or the folder of one, got FreeShift"):

@@ -5,11 +5,23 @@ import numpy as np
 import pytest
 import torch
 
-from albu_learned import Batch
+from albu_learned import About, Batch
 from albu_learned.albumentations import GenerateTransform
 from albu_learned.albumentations.record import generator_from
 from tests.albumentations.cases import boxes, picture, points
 from tests.toys import BoxPaint, ClassPicture
+
+
+class Reading(ClassPicture):
+    """A generator that keeps the images which its plan was given."""
+
+    _base = True
+    needs = frozenset({"labels", "images"})
+
+    def plan(self, batch, noise):
+        self.seen = batch.images
+        return super().plan(batch, noise)
+
 
 GIVEN = np.array([[4, 4, 20, 16], [30, 20, 40, 32]], np.float32)
 
@@ -94,6 +106,39 @@ def test_missing_boxes_and_soft_labels_are_named():
         transform(image=picture(), label=np.array([0.5, 0.5]), bboxes=np.zeros((0, 4)))
     with pytest.raises(ValueError, match="fractions of the image"):
         transform(image=picture(), label=0, bboxes=GIVEN)
+
+
+@pytest.mark.parametrize("reader", [BoxPaint, Reading])
+def test_normalised_pixels_are_refused(reader):
+    transform = A.Sequential([A.Normalize(), GenerateTransform(reader(), p=1)], p=1)
+    words = r"`image` must have values in \[0, 1\] .* got -2.* to 2.* before Normalize"
+    data = {"image": picture(), "label": 0, "bboxes": np.zeros((0, 4))}
+    with pytest.raises(ValueError, match=words):
+        transform(**data)
+
+
+def test_a_float_image_that_rounding_pushed_out_is_accepted_and_nan_is_not():
+    transform = GenerateTransform(ClassPicture(size=8), p=1)
+    image = np.full((8, 8, 3), 1.0005, np.float32)
+    assert transform(image=image, label=0)["image"].max() <= 1
+    with pytest.raises(ValueError, match="got nan to nan"):
+        transform(image=image * np.nan, label=0)
+
+
+def test_a_method_that_reads_images_is_given_floats():
+    method = Reading(size=32)
+    image = picture(32, 32)
+    GenerateTransform(method, p=1)(image=image, label=0)
+    assert np.allclose(method.seen[0], image.transpose(2, 0, 1) / 255)
+
+
+def test_a_class_that_the_artifact_does_not_have_is_named():
+    method = ClassPicture(size=32)
+    method.about = About(classes=["cat", "dog"])
+    transform = GenerateTransform(method, p=1)
+    for label in (-1, 2):
+        with pytest.raises(ValueError, match=r"`label` must be in 0..1 for .*'dog'\], got"):
+            transform(image=picture(32, 32), label=label)
 
 
 def test_no_boxes_paint_nothing():

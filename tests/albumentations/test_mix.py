@@ -9,10 +9,10 @@ import torch
 
 from albu_learned import Batch
 from albu_learned import ZetaMixup as Core
-from albu_learned.albumentations import ZetaMixup
+from albu_learned.albumentations import MixTransform, ZetaMixup
 from albu_learned.albumentations.host import FIRES
 from albu_learned.albumentations.record import generator_from
-from tests.albumentations.cases import picture, references
+from tests.albumentations.cases import Seeing, picture, references
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -112,7 +112,8 @@ FINE = {"image": IMAGE, "label": 1, "zeta_metadata": [{"image": IMAGE, "label": 
     [
         ({"zeta_metadata": None}, ValueError, "`zeta_metadata` must be a list of at least one"),
         ({"zeta_metadata": []}, ValueError, "`zeta_metadata` must be a list .* got \\[\\]"),
-        ({"zeta_metadata": [IMAGE]}, ValueError, r"`zeta_metadata\[0\]` must be a dict"),
+        ({"zeta_metadata": [IMAGE]}, TypeError, r"`zeta_metadata\[0\]` must be a dict"),
+        ({"zeta_metadata": [(IMAGE, 2)]}, TypeError, r"`zeta_metadata\[0\]` .* got tuple"),
         (
             {"zeta_metadata": [*FINE["zeta_metadata"], {"image": IMAGE}]},
             ValueError,
@@ -142,7 +143,7 @@ FINE = {"image": IMAGE, "label": 1, "zeta_metadata": [{"image": IMAGE, "label": 
         ({"label": None}, ValueError, "must be given 'label', the image's label"),
         ({"label": 3}, ValueError, "`labels` must be in 0..2"),
         ({"mask": IMAGE[..., 0]}, ValueError, r"must not be given \['mask'\].*ZetaCollate"),
-        ({"bboxes": np.zeros((0, 4))}, ValueError, r"must not be given \['bboxes'\]"),
+        ({"bboxes": np.zeros((0, 4))}, ValueError, r"given \['bboxes'\].*kornia.Learned"),
         ({"keypoints": np.zeros((1, 2))}, ValueError, r"must not be given \['keypoints'\]"),
         ({"images": IMAGE[None]}, ValueError, r"must be given one 'image', got \['images'\]"),
     ],
@@ -151,6 +152,36 @@ def test_errors_name_the_argument_and_the_remedy(change, error, words):
     data = {key: value for key, value in {**FINE, **change}.items() if value is not None}
     with pytest.raises(error, match=words):
         ZetaMixup(num_classes=3, p=1)(**data)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("channels", [None, 3])
+def test_a_method_that_reads_images_plans_from_channels_first_floats(channels, dtype):
+    image = picture(8, 9, channels, dtype)
+    method = Seeing(num_classes=3)
+    MixTransform(method, p=1)(image=image, label=1, mix_metadata=references(image, 2))
+    assert method.seen.shape == (3, channels or 1, 8, 9)
+    first = np.atleast_3d(image).transpose(2, 0, 1) / (255 if dtype == np.uint8 else 1)
+    assert np.allclose(method.seen[0], first)
+
+
+def test_a_mix_that_reads_boxes_is_refused():
+    method = Seeing()
+    method.needs = frozenset({"images", "boxes"})
+    with pytest.raises(ValueError, match=r"Seeing needs \['boxes'\]. .*kornia.Learned"):
+        MixTransform(method)
+
+
+@pytest.mark.parametrize("wrap", [A.OneOf, lambda ts, p: A.SomeOf(ts, n=1, p=p), A.Compose])
+def test_a_host_that_skips_the_mix_leaves_the_label_as_the_docstrings_say(wrap):
+    image = picture()
+    out = wrap([ZetaMixup(num_classes=3, p=1)], p=0)(
+        image=image, label=1, zeta_metadata=references(image)
+    )
+    assert out["label"] == 1
+    for cls in (MixTransform, ZetaMixup):
+        words = " ".join(cls.__doc__.split())
+        assert "must stand outside OneOf, SomeOf and a Compose with p < 1" in words
 
 
 def test_another_image_of_additional_targets_is_refused():
@@ -168,9 +199,9 @@ def test_bad_references_raise_on_every_call_where_p_may_fire():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"gamma": -1}, "`gamma` must be a finite number > 0"),
+        ({"gamma": -1}, "`gamma` must be"),
         ({"top_k": 1}, "`top_k` must be an integer >= 2"),
-        ({"num_classes": 0}, "`num_classes` must be a positive integer"),
+        ({"num_classes": 0}, "`num_classes` must be"),
         ({"smoothing": 1.0}, r"`smoothing` must be in \[0, 1\)"),
         ({"gamma": "much"}, "gamma"),
     ],

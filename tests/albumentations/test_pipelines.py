@@ -144,6 +144,29 @@ def test_a_live_method_works_but_is_not_saved():
     assert np.array_equal(out["image"], again["image"])
 
 
+@pytest.mark.parametrize("wrap", [A.Compose, A.OneOf, lambda ts: A.Compose([A.OneOf(ts)])])
+def test_a_composition_shows_a_live_method_and_does_not_save_it(wrap, tmp_path):
+    live = [WarpTransform(shift(3, 2)), GenerateTransform(ClassPicture()), A.NoOp()]
+    transform = wrap(live)
+    assert "FreeShift" in repr(transform)
+    assert "ClassPicture" in str(transform)
+    path = tmp_path / "pipeline.json"
+    for refused in (lambda: A.to_dict(transform), lambda: A.save(transform, str(path))):
+        with pytest.raises(TypeError, match="`method` must be the folder of an artifact"):
+            refused()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_after_to_tensor_the_right_order_is_named(case, tmp_path):
+    to_tensor = pytest.importorskip("albumentations.pytorch").ToTensorV2()
+    transform = CASES[case](tmp_path, p=1)
+    options = {"bbox_params": boxes()} if case == "paint" else {}
+    words = r"`image` must be a numpy array .* Put \w+ before ToTensorV2"
+    with pytest.raises(TypeError, match=words):
+        A.Compose([to_tensor, transform], **options)(**data_for(case))
+
+
 def test_replay_is_exact_and_its_record_is_json(name, tmp_path):
     transform = compose(name, CASES[name](tmp_path, p=1), A.ReplayCompose)
     data = data_for(name)
