@@ -191,6 +191,20 @@ def test_a_mix_refuses_class_masks():
         HalfMix()(al.Batch(masks=torch.zeros(2, 4, 4, dtype=torch.long)))
 
 
+def test_a_mix_refuses_class_masks_that_come_alone():
+    mix = HalfMix()
+    with pytest.raises(TypeError, match=r"masks.*int64"):
+        mix.apply(al.Batch(masks=torch.zeros(2, 4, 4, dtype=torch.long)), mix.identity(2))
+
+
+def test_frames_need_not_be_square():
+    images = torch.rand(2, 1, 6, 10)
+    masks = (images[:, 0] * 100).long()
+    out = shift(2 / 10, -1 / 6)(al.Batch(images=images, masks=masks))
+    torch.testing.assert_close(out.images[:, :, :5, 2:], images[:, :, 1:, :8])
+    assert torch.equal(out.masks[:, :5, 2:], masks[:, 1:, :8])
+
+
 def test_a_generator_refuses_soft_labels():
     with pytest.raises(ValueError, match=r"soft labels.*before mixes"):
         toys.ClassPicture()(torch.rand(2, 3, 8, 8), torch.rand(2, 2))
