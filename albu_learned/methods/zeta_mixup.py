@@ -32,7 +32,7 @@ class ZetaMixup(Mix):
 
     Args:
         gamma: how close an output stays to its leading sample. At 2.8 (the reference's default) it
-            keeps .80 of it, at 4 (better with few images and short training) .92.
+            keeps .80 of it, at 4 .92, which is worth trying with few images and short training.
         top_k: mix at most so many samples, weights renormalised; None mixes the whole batch.
         num_classes: how many classes there are; needed when labels are class numbers.
         smoothing: label smoothing of class numbers, folded into the soft labels.
