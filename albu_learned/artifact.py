@@ -12,6 +12,7 @@ imported classes, the arguments are JSON, the tensors are safetensors.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -71,12 +72,14 @@ def card(name: str, summary: str, about: About, citation: str) -> str:
     return "\n".join([*lines, "```", "", "```bibtex", citation, "```", ""])
 
 
-def check(part: Part, folder: Path) -> None:
+def check(part: Part, about: About, folder: Path) -> None:
     """Raises, before anything is touched, if what would be written could not be read again, or if
     files of somebody else would be overwritten."""
     _refuse_foreign(folder)
+    where = f"What would be saved of {type(part).__name__}"
+    _read_about(asdict(about), where)
     with torch.random.fork_rng(devices=[]):  # a network draws its first weights when it is built
-        twin = build(describe(part), f"What would be saved of {type(part).__name__}")
+        twin = build(describe(part), where)
     if isinstance(part, nn.Module) and isinstance(twin, nn.Module):
         _compare(twin.state_dict(), part.state_dict(), f"This {type(part).__name__}")
 
@@ -192,9 +195,10 @@ _ABOUT: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "data": ("a text", lambda value: isinstance(value, str)),
     "licence": ("a text", lambda value: isinstance(value, str)),
     "figures": (
-        "named numbers",
+        "named, finite numbers",
         lambda value: (
-            isinstance(value, dict) and all(type(v) in (int, float) for v in value.values())
+            isinstance(value, dict)
+            and all(type(v) in (int, float) and math.isfinite(v) for v in value.values())
         ),
     ),
 }

@@ -179,7 +179,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
             **options: see `huggingface_hub.ModelHubMixin.save_pretrained`.
         """
         # Before the mixin, which begins by deleting the old config.
-        artifact.check(self, Path(save_directory))
+        artifact.check(self, self.about, Path(save_directory))
         return super().save_pretrained(Path(save_directory), **options)
 
     @classmethod

@@ -89,9 +89,9 @@ def build(config: dict[str, Any], where: str) -> Part:
     decoded = {key: _decode(value, f"{where}, {key}") for key, value in arguments.items()}
     try:
         return wanted(**decoded)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {error}") from error
-    except RuntimeError as error:  # torch's own, from arguments that make no network
+    except TypeError as error:
+        raise TypeError(f"{where}: {error}") from error
+    except (ValueError, RuntimeError) as error:  # the second is torch's own word for it
         raise ValueError(f"{where}: {error}") from error
 
 

@@ -95,6 +95,10 @@ def test_a_folder_that_holds_other_things_is_fine(tmp_path):
         (lambda toy: toy.half(), "float32"),
         (lambda toy: setattr(toy, "noise", float("inf")), "noise.*finite"),
         (lambda toy: setattr(toy, "num_classes", 7), r"\(7, 2\)"),
+        (
+            lambda toy: setattr(toy, "about", al.About(figures={"loss": float("nan")})),
+            "figures.*nan",
+        ),
     ],
 )
 def test_what_could_not_be_loaded_again_is_not_saved(folder, spoil, words):
@@ -195,7 +199,7 @@ def other(key, value):
         (other("arguments", {"colour": 1}), ValueError, ["colour", "ClassShift", "num_classes"]),
         (other("about", {"owner": "x"}), ValueError, ["owner", "about"]),
         (other("about", {"classes": 5}), ValueError, ["classes", "a list of names", "5"]),
-        (other("about", {"figures": [1]}), ValueError, ["figures", "named numbers"]),
+        (other("about", {"figures": [1]}), ValueError, ["figures", "named, finite numbers"]),
         (other("about", None), ValueError, ["not an albu_learned"]),
         (other("type", ["ZetaMixup"]), ValueError, ["not an albu_learned"]),
         (other("format", True), ValueError, ["format 1", "True"]),
