@@ -77,6 +77,17 @@ class Batch:
                 return torch.device((part.values if isinstance(part, Rows) else part).device)
         return torch.device("cpu")
 
+    def with_images(self, images: Tensor) -> Batch:
+        """The same with other images. (torch 2.4 cannot compile `dataclasses.replace`.)"""
+        return Batch(
+            images=images,
+            labels=self.labels,
+            masks=self.masks,
+            boxes=self.boxes,
+            points=self.points,
+            instances=self.instances,
+        )
+
     def select(self, rows: Tensor) -> Batch:
         """The images whose numbers are given, with everything that lies on them."""
         chosen: dict[str, Any] = {}

@@ -19,7 +19,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, final, overload
 
@@ -150,7 +150,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         """The batch as `plan` reads it: images are floats in [0, 1]. For doors that call `plan`."""
         if "images" not in self.needs or batch.images is None:
             return batch
-        return replace(batch, images=as_floats(batch.images))
+        return batch.with_images(as_floats(batch.images))
 
     def class_order(self, classes: Sequence[str]) -> Tensor:
         """For each of a host's classes, the number of the class of that name in the artifact."""

@@ -64,11 +64,4 @@ class Generate(Method):
                     f"{type(self).__name__}, got {tuple(size)}. Resize them, or set resize=True."
                 )
             made = F.interpolate(made, tuple(size), mode="bilinear", antialias=True)
-        return Batch(
-            images=resample.to_dtype(made, batch.images.dtype),
-            labels=batch.labels,
-            masks=batch.masks,
-            boxes=batch.boxes,
-            points=batch.points,
-            instances=batch.instances,
-        )
+        return batch.with_images(resample.to_dtype(made, batch.images.dtype))
