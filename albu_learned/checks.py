@@ -11,6 +11,7 @@ import numbers
 import operator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from albu_learned.batch import Batch
@@ -68,6 +69,30 @@ def hard_labels(method: Any, batch: Batch) -> None:
             f"`labels` must be (B,) class numbers for {type(method).__name__}, got "
             f"{tuple(batch.labels.shape)} soft labels. Put it before mixes."
         )
+
+
+def class_numbers(labels: Tensor, count: int, what: str) -> None:
+    """Raises if class numbers, as int64, are not in 0..count - 1, the range of `what`."""
+    inside = (labels >= 0) & (labels < count)
+    rule = f"`labels` must be in 0..{count - 1} for {what}"
+    if _waits(labels) and not inside.all():
+        raise ValueError(f"{rule}, got {labels[~inside][0].item()}.")
+    if not _waits(labels):
+        torch._assert_async(inside.all(), f"{rule}.")
+
+
+def require(condition: Tensor, rule: str) -> None:
+    """Raises unless the condition, one truth value, holds."""
+    if not _waits(condition):
+        torch._assert_async(condition, rule)
+    elif not condition:
+        raise ValueError(rule)
+
+
+def _waits(tensor: Tensor) -> bool:
+    """Whether looking at numbers costs nothing. On CUDA checks run with the kernels, unwaited for;
+    a compiled graph takes them in."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def rows(method: Any, step: str, values: object, count: int) -> None:

@@ -83,12 +83,7 @@ class Mix(Method):
         """Class numbers as (B, K) probabilities; soft and multi-label rows as floats, unchanged."""
         if labels.ndim == 2:
             return self._check_soft(labels)
-        numbers, num_classes = self._check_numbers(labels)
-        share = self.smoothing / num_classes
-        soft = torch.full(
-            (len(labels), num_classes), share, dtype=torch.float32, device=labels.device
-        )
-        return soft.scatter(1, numbers[:, None], 1 - self.smoothing + share)
+        return self.mix_labels(labels, self.identity(len(labels), labels.device))
 
     def _check_numbers(self, labels: Tensor) -> tuple[Tensor, int]:
         """Class numbers that are in range, as int64, and how many classes there are."""
@@ -98,7 +93,7 @@ class Mix(Method):
                 f"Write {type(self).__name__}(..., num_classes=10)."
             )
         numbers = labels.long()  # first: a comparison in uint8 or int8 would wrap around
-        _check_range(numbers, self.num_classes)
+        checks.class_numbers(numbers, self.num_classes, f"num_classes={self.num_classes}")
         return numbers, self.num_classes
 
     def _check_soft(self, labels: Tensor) -> Tensor:
@@ -113,7 +108,7 @@ class Mix(Method):
                 "are probabilities or independent classes cannot be told. Smooth them beforehand."
             )
         soft = labels if labels.is_floating_point() else labels.float()
-        _require(
+        checks.require(
             (soft >= 0).all() & (soft <= 1).all(),
             "`labels` of shape (B, K) must be probabilities in [0, 1] without NaN.",
         )
@@ -144,23 +139,3 @@ class Mix(Method):
             torch.cat([part.source for part in chosen]),
             torch.cat([part.valid for part in chosen]),
         )
-
-
-def _check_range(labels: Tensor, num_classes: int) -> None:
-    inside = ((labels >= 0) & (labels < num_classes)).all()
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
-        torch._assert_async(inside, f"`labels` must be in 0..{num_classes - 1}.")
-    elif not inside:
-        wrong = labels[(labels < 0) | (labels >= num_classes)][0].item()
-        raise ValueError(
-            f"`labels` must be in 0..{num_classes - 1} for num_classes={num_classes}, got {wrong}."
-        )
-
-
-def _require(condition: Tensor, rule: str) -> None:
-    """Raises where that costs nothing; on CUDA the check runs with the kernels, unwaited for."""
-    if condition.device.type == "cpu" and not torch.compiler.is_compiling():
-        if not condition:
-            raise ValueError(rule)
-    else:
-        torch._assert_async(condition, rule)
