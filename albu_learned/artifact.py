@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
-from albu_learned.parts import Part, build, describe, registry
+from albu_learned.parts import Part, build, describe, registry, unknown_type
 
 __all__ = ["FORMAT", "About"]
 
@@ -117,16 +117,25 @@ def write(part: Part, about: About, card: str, folder: Path) -> None:
     write_atomically(folder / CONFIG, text.encode())
 
 
-def read(folder: Path, kind: type[Part]) -> tuple[Part, About]:
-    """Reads the artifact in a folder, which must be of the given kind."""
-    config = _read_config(folder)
+def type_of(folder: Path, kind: type[Part]) -> str:
+    """The type that an artifact names, which must be of the given kind; nothing else is read."""
+    named: str = _read_config(folder)["type"]
+    if named in registry(kind):
+        return named
     where = f"The artifact {str(folder)!r}"
-    expected = sorted(registry(kind))
-    if config["type"] in Part._registry and config["type"] not in expected:
+    if named in registry():
         raise TypeError(
-            f"{where} is a {config['type']}, but {kind.__name__} was asked for. "
+            f"{where} is a {named}, but {kind.__name__} was asked for. "
             "Load it with albu_learned.load, or name the right folder."
         )
+    raise unknown_type(named, where)
+
+
+def read(folder: Path, kind: type[Part]) -> tuple[Part, About]:
+    """Reads the artifact in a folder, which must be of the given kind."""
+    type_of(folder, kind)
+    config = _read_config(folder)
+    where = f"The artifact {str(folder)!r}"
     about = _read_about(config["about"], where)
     part = build(config, where)
     _read_tensors(part, folder, where)

@@ -7,7 +7,7 @@ import math
 import sys
 from typing import Any, ClassVar
 
-__all__ = ["Part", "build", "describe", "registry"]
+__all__ = ["Part", "build", "describe", "registry", "unknown_type"]
 
 # Names that artifacts use themselves; the last is the hub client's.
 _RESERVED = {"format", "type", "arguments", "about", "config"}
@@ -74,10 +74,7 @@ def build(config: dict[str, Any], where: str) -> Part:
     """The object that `describe` described."""
     name, arguments = config["type"], config["arguments"]
     if name not in Part._registry:
-        raise ValueError(
-            f"{where} has the unknown type {name!r}. Known: {', '.join(registry())}. "
-            "If it is a class of your own, import its module first."
-        )
+        raise unknown_type(name, where)
     wanted = Part._registry[name]
     known = [n for n in inspect.signature(wanted.__init__).parameters if n != "self"]
     unknown = sorted(set(arguments) - set(known))
@@ -93,6 +90,13 @@ def build(config: dict[str, Any], where: str) -> Part:
         raise TypeError(f"{where}: {error}") from error
     except (ValueError, RuntimeError) as error:  # the second is torch's own word for it
         raise ValueError(f"{where}: {error}") from error
+
+
+def unknown_type(name: str, where: str) -> ValueError:
+    return ValueError(
+        f"{where} has the unknown type {name!r}. Known: {', '.join(registry())}. "
+        "If it is a class of your own, import its module first."
+    )
 
 
 def _encode(value: Any, name: str) -> Any:

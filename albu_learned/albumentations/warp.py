@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from albu_learned.albumentations import host, remap
+from albu_learned import remap
+from albu_learned.albumentations import host
 from albu_learned.albumentations.door import Door
 from albu_learned.albumentations.record import from_record
 from albu_learned.kinds import Warp

@@ -1,4 +1,4 @@
-"""How a field moves the host's arrays: pixels by OpenCV, class maps exactly, boxes and points.
+"""How a field moves arrays of a host: pixels by OpenCV, class maps exactly, boxes and points.
 
 The core moves tensors with torch; one picture of 640 x 640 takes OpenCV a fraction of that time.
 Conventions stay the core's: see `albu_learned.batch` for where a pixel's centre is.
@@ -112,7 +112,7 @@ def move_boxes(boxes: np.ndarray, motion: Motion) -> np.ndarray:
     moved = resample.boxes(Rows.at(values, _first_image(len(values)), 1), motion.field)
     assert moved is not None
     moved = moved.take(moved.valid.nonzero()[:, 0])
-    rows = _as_float(boxes)[moved.source[:, 1].numpy()]
+    rows: np.ndarray = _as_float(boxes)[moved.source[:, 1].numpy()]
     rows[:, :4] = moved.values.numpy()
     return rows
 

@@ -1,0 +1,16 @@
+"""A spec: the one YAML file that says which methods a training uses, and where in it.
+
+`entry` says what is in the file, `reader` reads it, `step` is one of its methods at work in a host,
+`tally` sees to it that the work is done.
+"""
+
+from albu_learned.spec.entry import STAGES as STAGES
+from albu_learned.spec.entry import Entry as Entry
+from albu_learned.spec.entry import Spec as Spec
+from albu_learned.spec.reader import read as read
+from albu_learned.spec.step import Given as Given
+from albu_learned.spec.step import Step as Step
+from albu_learned.spec.step import steps as steps
+from albu_learned.spec.tally import Tally as Tally
+
+__all__ = ["STAGES", "Entry", "Given", "Spec", "Step", "Tally", "read", "steps"]

@@ -1,0 +1,134 @@
+"""The one YAML file that every training hook reads: which methods, with what, when and where.
+
+    classes: [melanoma, naevus]      # only where a host does not know its class names; in its order
+    modules: [my_package.methods]    # only for methods of your own: imported first
+    methods:                         # applied stage by stage, within a stage in this order
+      - artifact: fitted/my_warp     # what save_pretrained wrote; relative to this file
+        stage: sample
+        p: 0.5                       # per image; of a mix, per batch
+        until_epoch: 90              # the first epoch without it; epochs count from 0
+      - method: ZetaMixup            # or a method by name, with its own arguments
+        gamma: 4.0
+
+Stages: "image", the raw image as it was read (in YOLO before mosaic, partners included); "sample",
+one training sample before it becomes a tensor; "policy", an operation of RandAugment in timm;
+"batch", on the device. By default generators work on images, warps on samples, mixes on batches.
+
+A spec is trusted like the training script beside it: `modules` are imported. Artifacts are not:
+nothing in them is executed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from albu_learned.kinds import Generate, Mix
+from albu_learned.method import Method, load, methods
+
+__all__ = ["STAGES", "Entry", "Spec", "parameters"]
+
+STAGES = ("image", "sample", "policy", "batch")
+COMMON = ("p", "stage", "from_epoch", "until_epoch")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method of a spec: plain values, so that it can travel to other processes."""
+
+    name: str
+    kind: str
+    artifact: str | None
+    arguments: dict[str, Any]
+    p: float
+    stage: str
+    from_epoch: int
+    until_epoch: int | None
+    resize: bool
+    where: str  # file and line, for messages
+
+    def active(self, epoch: int) -> bool:
+        """Whether it is used in an epoch; the first is 0."""
+        return self.from_epoch <= epoch and (self.until_epoch is None or epoch < self.until_epoch)
+
+    def build(self, num_classes: int | None = None) -> Method:
+        """The method, for a host that knows how many classes there are, or does not say."""
+        try:
+            return self._fitted(num_classes) if self.artifact else self._made(num_classes)
+        except (ValueError, TypeError, OSError) as error:
+            raise type(error)(f"{self.where}: {error}") from error
+
+    def _made(self, num_classes: int | None) -> Method:
+        wanted = methods()[self.name]
+        arguments = dict(self.arguments)
+        if num_classes is not None and "num_classes" in parameters(wanted):
+            given = arguments.setdefault("num_classes", num_classes)
+            _same_count(given, num_classes)
+        made = wanted(**arguments)
+        assert isinstance(made, Method)
+        return made.eval()
+
+    def _fitted(self, num_classes: int | None) -> Method:
+        fitted = load(self.artifact or "")
+        if num_classes is not None and isinstance(fitted, Mix):
+            if fitted.num_classes is None:
+                fitted.num_classes = num_classes
+            _same_count(fitted.num_classes, num_classes)
+        return fitted.resized() if self.resize and isinstance(fitted, Generate) else fitted
+
+    def as_dict(self) -> dict[str, Any]:
+        """The keys and values of the file, in full."""
+        what = {"artifact": self.artifact} if self.artifact else {"method": self.name}
+        asked = ("stage",) if self.stage == "policy" else COMMON
+        how = {key: getattr(self, key) for key in asked if getattr(self, key) is not None}
+        resize = {"resize": True} if self.artifact and self.resize else {}
+        return {**what, **self.arguments, **how, **resize}
+
+    def __str__(self) -> str:
+        epochs = ""
+        if self.from_epoch or self.until_epoch is not None:
+            last = "" if self.until_epoch is None else self.until_epoch - 1
+            epochs = f", epochs {self.from_epoch}-{last}"
+        given = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
+        given = f"({given})" if given else ""
+        how = "" if self.stage == "policy" else f" p={self.p:g}"
+        return f"{self.name}{given} on the {self.stage}{how}{epochs}"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The methods of a training, in the order in which they are applied."""
+
+    entries: tuple[Entry, ...]
+    classes: list[str] | None = None
+    modules: list[str] = field(default_factory=list)
+    path: str = ""
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.entries))
+
+    def at(self, *stages: str) -> tuple[Entry, ...]:
+        """The entries of these stages."""
+        return tuple(entry for entry in self.entries if entry.stage in stages)
+
+    def dump(self) -> str:
+        """The same spec as YAML that can stand anywhere: artifacts have absolute paths."""
+        listed = [entry.as_dict() for entry in self.entries]
+        top = {"classes": self.classes, "modules": self.modules, "methods": listed}
+        return str(yaml.safe_dump({k: v for k, v in top.items() if v}, sort_keys=False))
+
+
+def parameters(wanted: type) -> tuple[str, ...]:
+    """The names of the constructor's arguments."""
+    found = inspect.signature(wanted.__init__).parameters  # type: ignore[misc]
+    return tuple(name for name in found if name != "self")
+
+
+def _same_count(given: Any, num_classes: int) -> None:
+    if given != num_classes:
+        raise ValueError(
+            f"`num_classes` must be {num_classes}, as your data has it, got {given}. Leave it out."
+        )

@@ -1,0 +1,262 @@
+"""Reads a spec, and says of every mistake the file, the line, the key and the nearest right key."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from albu_learned import artifact, checks
+from albu_learned.kinds import Generate
+from albu_learned.method import Method, methods
+from albu_learned.spec.entry import COMMON, STAGES, Entry, Spec, parameters
+
+__all__ = ["read"]
+
+_ORDER = ("generate", "warp", "mix")
+_DEFAULTS = {"generate": ("image", 0.5), "warp": ("sample", 0.5), "mix": ("batch", 1.0)}
+_TOP = ("methods", "classes", "modules")
+
+
+def read(path: str | os.PathLike[str]) -> Spec:
+    """The spec in a file, checked: every key, every value, the type of every artifact."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"`spec` must be the path of a YAML file, got {type(path).__name__}.")
+    return _Reader(Path(path)).spec()
+
+
+class _Reader:
+    """Walks the nodes of a YAML file, which know their lines."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            self.root = self.loader.get_single_node()
+        except OSError as error:
+            raise FileNotFoundError(
+                f"The spec must be a YAML file, got {str(path)!r}: {error.strerror}."
+            ) from None
+        except (UnicodeDecodeError, yaml.reader.ReaderError):
+            raise ValueError(f"The spec {str(path)!r} must be text in UTF-8.") from None
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            problem = " ".join(filter(None, [error.context, error.problem]))
+            raise ValueError(f"{path}, line {line}: this is not YAML: {problem}.") from None
+
+    def spec(self) -> Spec:
+        if self.root is None:
+            raise ValueError(f"{self.path}: the spec must list `methods:`, got an empty file.")
+        top = self._keys(self.root, "a spec", _TOP)
+        if "methods" not in top:
+            self._fail(self.root, "a spec must have the key `methods`, the list of them.")
+        names = {key: self._names(top[key], key) for key in ("classes", "modules") if key in top}
+        for module in names.get("modules", []):
+            self._import(module, top["modules"])
+        listed = top["methods"]
+        if not isinstance(listed, yaml.SequenceNode) or not listed.value:
+            self._fail(
+                listed, "`methods` must be a list of at least one method: begin it with `-`."
+            )
+        entries = [(node, self._entry(node)) for node in listed.value]
+        self._check_order(entries)
+        ordered = sorted((entry for _, entry in entries), key=lambda e: STAGES.index(e.stage))
+        return Spec(tuple(ordered), names.get("classes"), names.get("modules", []), str(self.path))
+
+    def _entry(self, node: yaml.Node) -> Entry:
+        keys = self._keys(node, "a method of the list")
+        if ("method" in keys) == ("artifact" in keys):
+            self._fail(node, "each method must have one of the keys `method` and `artifact`.")
+        made = "method" in keys
+        name = self._method_name(keys["method"]) if made else self._artifact_type(keys["artifact"])
+        wanted = methods()[name]
+        assert issubclass(wanted, Method)
+        known = (*COMMON, *(parameters(wanted) if made else _resizable(wanted)))
+        self._check_known(keys, name, ("method" if made else "artifact", *known))
+        stage, p = _DEFAULTS[wanted.kind]
+        values = {key: self._value(keys[key]) for key in known if key in keys}
+        stage = self._stage(keys, wanted.kind, values.pop("stage", stage))
+        entry = Entry(
+            name=name,
+            kind=wanted.kind,
+            artifact=None if made else str(self._folder(keys["artifact"])),
+            p=self._checked(keys, "p", checks.between, values.pop("p", p), "[0, 1]"),
+            stage=stage,
+            from_epoch=self._epoch(keys, "from_epoch", values.pop("from_epoch", 0), 0) or 0,
+            until_epoch=self._epoch(keys, "until_epoch", values.pop("until_epoch", None), 1),
+            resize=self._yes(keys, values.get("resize", False)),
+            arguments=values if made else {},
+            where=self._at(node),
+        )
+        if entry.until_epoch is not None and entry.until_epoch <= entry.from_epoch:
+            rule = f"`until_epoch` must be greater than from_epoch={entry.from_epoch}"
+            self._fail(keys["until_epoch"], f"{rule}, got {entry.until_epoch}.")
+        if made:
+            entry.build()  # its arguments are checked now, not in the middle of a training
+        return entry
+
+    def _method_name(self, node: yaml.Node) -> str:
+        name, known = self._value(node), methods()
+        if isinstance(name, str) and name in known:
+            return name
+        self._fail(
+            node,
+            f"`method` must be one of {', '.join(known)}, got {name!r}.{_nearest(name, known)} "
+            "A method of your own is known once its module is named in `modules`.",
+        )
+
+    def _folder(self, node: yaml.Node) -> Path:
+        given = self._value(node)
+        if not isinstance(given, str) or not given:
+            self._fail(node, f"`artifact` must be the folder of one, got {given!r}.")
+        return (self.path.parent / Path(given).expanduser()).resolve()
+
+    def _artifact_type(self, node: yaml.Node) -> str:
+        try:
+            return artifact.type_of(self._folder(node), Method)
+        except (ValueError, TypeError, OSError) as error:
+            raise type(error)(f"{self._at(node)}: `artifact`: {error}") from None
+
+    def _stage(self, keys: dict[str, yaml.Node], kind: str, stage: Any) -> str:
+        if stage not in STAGES:
+            near = _nearest(stage, STAGES)
+            rule = f"`stage` must be one of {', '.join(STAGES)}, got {stage!r}.{near}"
+            self._fail(keys["stage"], rule)
+        if kind == "mix" and stage != "batch":
+            self._fail(
+                keys["stage"], f"`stage` of a mix must be batch, got {stage}: it mixes rows."
+            )
+        if stage == "policy":
+            if kind != "warp":
+                self._fail(
+                    keys["stage"], f"`stage` policy is for warps, got it for a {kind} method."
+                )
+            for key in ("p", "from_epoch", "until_epoch"):
+                if key in keys:
+                    self._fail(
+                        keys[key], f"`{key}` must be left out of stage policy: RandAugment decides."
+                    )
+        return str(stage)
+
+    def _epoch(self, keys: dict[str, yaml.Node], key: str, value: Any, least: int) -> int | None:
+        if value is None:
+            return None
+        return int(self._checked(keys, key, checks.integer, value, least))
+
+    def _yes(self, keys: dict[str, yaml.Node], value: Any) -> bool:
+        if not isinstance(value, bool):
+            self._fail(keys["resize"], f"`resize` must be true or false, got {value!r}.")
+        return value
+
+    def _checked(
+        self, keys: dict[str, yaml.Node], key: str, check: Any, value: Any, rule: Any
+    ) -> Any:
+        try:
+            return check(key, value, rule)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self._at(keys[key])}: {error}") from None
+
+    def _check_known(self, keys: dict[str, yaml.Node], name: str, known: Sequence[str]) -> None:
+        for key, node in keys.items():
+            if key in known:
+                continue
+            why = ""
+            if "artifact" in keys and key in parameters(methods()[name]):
+                why = " An artifact stores its own arguments."
+            self._fail(
+                node,
+                f"`{key}` is not a key of {name}.{_nearest(key, known)}{why} "
+                f"Known: {', '.join(known)}.",
+            )
+
+    def _check_order(self, entries: list[tuple[yaml.Node, Entry]]) -> None:
+        """Generators before warps before mixes; and no two mixes at a time."""
+        ordered = sorted(entries, key=lambda pair: STAGES.index(pair[1].stage))
+        for (_, before), (node, after) in pairwise(ordered):
+            if _ORDER.index(before.kind) > _ORDER.index(after.kind):
+                self._fail(
+                    node,
+                    f"{after.name} (a {after.kind} method, stage {after.stage}) must "
+                    f"be applied before {before.name} (a {before.kind} method, stage "
+                    f"{before.stage}): first generators, then warps, then mixes.",
+                )
+        mixes = [(node, entry) for node, entry in entries if entry.kind == "mix"]
+        for i, (node, entry) in enumerate(mixes):
+            if any(_overlap(entry, other) for _, other in mixes[:i]):
+                self._fail(
+                    node,
+                    "only one mix may be used in an epoch. Give them epochs of their "
+                    "own with `from_epoch` and `until_epoch`.",
+                )
+
+    def _import(self, module: str, node: yaml.Node) -> None:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ImportError(
+                f"{self._at(node)}: `modules` must be importable Python modules, but {module!r} is "
+                f"not: {error}. Install it, or run from its folder."
+            ) from error
+
+    def _keys(
+        self, node: yaml.Node, what: str, known: Sequence[str] | None = None
+    ) -> dict[str, yaml.Node]:
+        """The values of a mapping by their keys, each key once."""
+        if not isinstance(node, yaml.MappingNode):
+            self._fail(
+                node, f"{what} must be a mapping of `key: value`, got {self._value(node)!r}."
+            )
+        found: dict[str, yaml.Node] = {}
+        for key_node, value in node.value:
+            key = self._value(key_node)
+            if not isinstance(key, str):
+                self._fail(key_node, f"a key must be a text, got {key!r}.")
+            if key in found:
+                self._fail(key_node, f"`{key}` must be given once.")
+            if known is not None and key not in known:
+                self._fail(
+                    key_node,
+                    f"`{key}` is not a key of {what}.{_nearest(key, known)} "
+                    f"Known: {', '.join(known)}.",
+                )
+            found[key] = value
+        return found
+
+    def _names(self, node: yaml.Node, key: str) -> list[str]:
+        names = self._value(node)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            self._fail(node, f"`{key}` must be a list of names, got {names!r}.")
+        return names
+
+    def _value(self, node: yaml.Node) -> Any:
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError) as error:
+            problem = getattr(error, "problem", None) or error
+            self._fail(node, f"this value cannot be read: {problem}.")
+
+    def _at(self, node: yaml.Node) -> str:
+        return f"{self.path}, line {node.start_mark.line + 1}"
+
+    def _fail(self, node: yaml.Node, message: str) -> NoReturn:
+        raise ValueError(f"{self._at(node)}: {message}")
+
+
+def _resizable(wanted: type) -> tuple[str, ...]:
+    return ("resize",) if issubclass(wanted, Generate) else ()
+
+
+def _nearest(given: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(given), list(known), n=1)
+    return f" Did you mean `{near[0]}`?" if near else ""
+
+
+def _overlap(one: Entry, other: Entry) -> bool:
+    first, second = sorted([one, other], key=lambda entry: entry.from_epoch)
+    return first.until_epoch is None or second.from_epoch < first.until_epoch

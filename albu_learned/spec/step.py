@@ -1,0 +1,120 @@
+"""One method of a spec at work in a host: chosen rows, mapped classes, a plan, the change.
+
+Randomness is torch's own in the process, which hosts seed for every rank and worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from albu_learned import checks
+from albu_learned.batch import Batch
+from albu_learned.kinds import Mix
+from albu_learned.method import Plan
+from albu_learned.spec.entry import Entry
+
+__all__ = ["Given", "Step", "steps"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a host has to give at a stage.
+
+    Args:
+        host: what it is, for messages: "a classifier of Ultralytics".
+        parts: the parts of a Batch that it has.
+        classes: the names of its classes in the order of its numbers, where it knows them.
+        num_classes: how many there are, where images have labels.
+    """
+
+    host: str
+    parts: frozenset[str]
+    classes: tuple[str, ...] | None = None
+    num_classes: int | None = None
+
+
+class Step:
+    """An entry, built for a host."""
+
+    def __init__(self, entry: Entry, given: Given) -> None:
+        self.entry = entry
+        labelled = "labels" in given.parts
+        self.method = entry.build(given.num_classes if labelled else None)
+        strange = sorted(self.method.needs - given.parts)
+        if strange:
+            raise ValueError(
+                f"{entry.where}: {entry.name} needs {' and '.join(strange)}, but on the "
+                f"{entry.stage} {given.host} has only {' and '.join(sorted(given.parts))}. "
+                "Use another stage, or another method."
+            )
+        self.order = self._class_order(given)
+
+    def _class_order(self, given: Given) -> Tensor | None:
+        known = self.method.about.classes
+        if "labels" not in self.method.needs or known is None:
+            return None
+        if given.classes is None:
+            raise ValueError(
+                f"{self.entry.where}: {self.entry.name} was fitted to the classes {known}, but "
+                f"{given.host} does not know the names of yours. Name them in the order of your "
+                "labels, as `classes` at the top of the spec."
+            )
+        try:
+            return self.method.class_order(given.classes)
+        except ValueError as error:
+            raise ValueError(f"{self.entry.where}: {error}") from None
+
+    def to(self, device: torch.device) -> Step:
+        self.method.to(device)
+        self.order = None if self.order is None else self.order.to(device)
+        return self
+
+    @torch.no_grad()
+    def plan(self, batch: Batch) -> Plan:
+        """What shall happen to every row of a batch."""
+        given = self._in_its_order(batch)
+        self.method.check(given)
+        noise = self.method.draw(len(batch), None, batch.device)
+        checks.rows(self.method, "draw", noise, len(batch))
+        plan = self.method.plan(self.method.readable(given), noise)
+        checks.rows(self.method, "plan", plan, len(batch))
+        return plan
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> tuple[Batch, int]:
+        """The batch, changed with probability p, and how many of its rows were.
+
+        p decides for each row; for a mix once for all. A mix makes labels soft in any case.
+        """
+        with torch.autocast(batch.device.type, enabled=False):
+            if isinstance(self.method, Mix):
+                return self._mix(self.method, batch)
+            rows = (torch.rand(len(batch)) < self.entry.p).nonzero()[:, 0]
+            if len(rows) == 0:
+                return batch, 0
+            chosen = batch.select(rows)
+            changed = self.method.apply(chosen, self.plan(chosen))
+            return batch.put(rows, changed), len(rows)
+
+    def _mix(self, method: Mix, batch: Batch) -> tuple[Batch, int]:
+        fires = bool(torch.rand(()) < self.entry.p)
+        plan = self.plan(batch) if fires else method.identity(len(batch), batch.device)
+        mixed: Batch = method.apply(batch, plan)
+        return mixed, len(batch) if fires else 0
+
+    def _in_its_order(self, batch: Batch) -> Batch:
+        """The batch with the numbers that the method has for its classes."""
+        if self.order is None or batch.labels is None:
+            return batch
+        checks.hard_labels(self.method, batch)
+        checks.class_numbers(batch.labels.long(), len(self.order), "the classes of the artifact")
+        return Batch(images=batch.images, labels=self.order[batch.labels.long()], boxes=batch.boxes)
+
+
+def steps(entries: Iterable[Entry], given: Given) -> list[Step]:
+    """The entries of a stage, built for a host."""
+    return [Step(entry, given) for entry in entries]

@@ -1,0 +1,46 @@
+"""Whether what a spec asks for has happened: a training that is not augmented must not go on.
+
+Hosts rebuild their pipelines behind a hook's back. So every entry is counted in every epoch: the
+rows it was shown, and those it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from albu_learned.spec.entry import Entry
+
+__all__ = ["Tally"]
+
+BY_CHANCE = 1e-6  # nothing changed, though p asks for it: rarer than this, it is no accident
+
+
+class Tally:
+    """Counts of one epoch."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.clear()
+
+    def clear(self) -> None:
+        self.shown = [0] * len(self.entries)
+        self.changed = [0] * len(self.entries)
+
+    def add(self, number: int, shown: int, changed: int) -> None:
+        self.shown[number] += shown
+        self.changed[number] += changed
+
+    def close(self, epoch: int) -> None:
+        """Raises if an entry that is active in this epoch did nothing; then starts anew."""
+        for entry, shown, changed in zip(self.entries, self.shown, self.changed, strict=True):
+            if not entry.active(epoch) or entry.p == 0 or changed:
+                continue
+            if shown and (1 - entry.p) ** shown > BY_CHANCE:
+                continue
+            seen = f"none of {shown} rows" if shown else "nothing: it was never called"
+            raise RuntimeError(
+                f"{entry.where}: {entry.name} must change rows of the {entry.stage} with "
+                f"p={entry.p:g}, but in epoch {epoch} it changed {seen}. Something has removed it "
+                "from the pipeline, so the training was stopped."
+            )
+        self.clear()
