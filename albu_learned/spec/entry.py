@@ -20,6 +20,7 @@ nothing in them is executed.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ class Entry:
     from_epoch: int
     until_epoch: int | None
     resize: bool
+    module: str  # where the method's class is defined: other processes import it
     where: str  # file and line, for messages
 
     def active(self, epoch: int) -> bool:
@@ -57,12 +59,22 @@ class Entry:
     def build(self, num_classes: int | None = None) -> Method:
         """The method, for a host that knows how many classes there are, or does not say."""
         try:
-            return self._fitted(num_classes) if self.artifact else self._made(num_classes)
+            wanted = self._class()
+            return self._fitted(num_classes) if self.artifact else self._made(wanted, num_classes)
         except (ValueError, TypeError, OSError) as error:
             raise type(error)(f"{self.where}: {error}") from error
 
-    def _made(self, num_classes: int | None) -> Method:
-        wanted = methods()[self.name]
+    def _class(self) -> type:
+        if self.name not in methods() and self.module != "__main__":
+            importlib.import_module(self.module)
+        if self.name not in methods():
+            raise ValueError(
+                f"{self.name} is defined in the script {self.module!r}, which this process has not "
+                "run. Define it in a module of its own, and import that in the script."
+            )
+        return methods()[self.name]
+
+    def _made(self, wanted: type, num_classes: int | None) -> Method:
         arguments = dict(self.arguments)
         if num_classes is not None and "num_classes" in parameters(wanted):
             given = arguments.setdefault("num_classes", num_classes)

@@ -92,6 +92,7 @@ class _Reader:
             until_epoch=self._epoch(keys, "until_epoch", values.pop("until_epoch", None), 1),
             resize=self._yes(keys, values.get("resize", False)),
             arguments=values if made else {},
+            module=wanted.__module__,
             where=self._at(node),
         )
         if entry.until_epoch is not None and entry.until_epoch <= entry.from_epoch:
