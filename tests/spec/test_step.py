@@ -1,0 +1,178 @@
+"""The entries of a spec at work on batches, and the count of what they did."""
+
+import pytest
+import torch
+
+import albu_learned as al
+from albu_learned import spec
+from tests import toys
+from tests.cases import make_batch, shifted
+
+CLASSIFIER = spec.Given("a classifier", frozenset({"images", "labels"}), ("a", "b"), 2)
+DETECTOR = spec.Given("a detector", frozenset({"images", "boxes"}))
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A step for an artifact of a method, or for one by name."""
+
+    def step(method, given=CLASSIFIER, **keys):
+        if isinstance(method, str):
+            first = f"method: {method}"
+        else:
+            method.save_pretrained(tmp_path / "artifact")
+            first = "artifact: artifact"
+        lines = [first, *(f"{key}: {value}" for key, value in keys.items())]
+        (tmp_path / "s.yaml").write_text("methods:\n  - " + "\n    ".join(lines))
+        (entry,) = spec.read(tmp_path / "s.yaml").entries
+        return spec.Step(entry, given)
+
+    return step
+
+
+def labelled(rows=6):
+    batch = make_batch(rows)
+    return al.Batch(images=batch.images, labels=batch.labels)
+
+
+def test_p_chooses_rows(make):
+    step = make(shifted(toys.ClassShift(), [[0.5, 0.0], [0.5, 0.0]]), p=0.5)
+    batch = labelled(200)
+    torch.manual_seed(0)
+    changed, count = step(batch)
+    differs = (changed.images != batch.images).flatten(1).any(dim=1)
+    assert 70 < count < 130
+    assert differs.sum() == count
+    assert (changed.labels == batch.labels).all()
+
+
+def test_p_of_zero_and_one(make):
+    batch = labelled()
+    moved, count = make(shifted(toys.ClassShift(), [[0.5, 0.0]] * 2), p=1)(batch)
+    assert count == 6
+    assert (moved.images != batch.images).flatten(1).any(dim=1).all()
+    same, count = make(shifted(toys.ClassShift(), [[0.5, 0.0]] * 2), p=0)(batch)
+    assert count == 0
+    assert same is batch
+
+
+def test_what_it_does_is_what_the_method_does(make):
+    batch = labelled()
+    step = make(shifted(toys.ClassShift(noise=0.1), [[0.25, 0.0], [0.0, 0.25]]), p=1)
+    torch.manual_seed(3)
+    torch.rand(len(batch))  # what chooses the rows
+    expected = step.method(batch)
+    torch.manual_seed(3)
+    changed, _ = step(batch)
+    assert torch.equal(changed.images, expected.images)
+
+
+def test_a_mix_makes_labels_soft_whether_it_fires_or_not(make):
+    batch = labelled()
+    mixed, count = make("ZetaMixup", p=1, smoothing=0.1)(batch)
+    assert count == 6
+    assert mixed.labels.shape == (6, 2)
+    alone, count = make("ZetaMixup", p=0, smoothing=0.1)(batch)
+    assert count == 0
+    assert torch.equal(alone.images, batch.images)
+    assert torch.allclose(alone.labels.amax(1), torch.tensor(0.95))
+
+
+def test_no_gradient_and_no_autocast(make):
+    step = make("ZetaMixup", p=1)
+    batch = labelled()
+    batch.images.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed, _ = step(batch)
+    assert mixed.images.dtype == mixed.labels.dtype == torch.float32
+    assert not mixed.images.requires_grad
+
+
+def test_classes_go_by_name(make):
+    method = shifted(toys.ClassShift(), [[0.5, 0.0], [0.0, 0.0]])
+    method.about = al.About(classes=["a", "b"])
+    swapped = spec.Given("a classifier", frozenset({"images", "labels"}), ("b", "a"), 2)
+    batch = al.Batch(images=torch.rand(2, 3, 8, 8), labels=torch.tensor([0, 1]))
+    moved, _ = make(method, swapped, p=1)(batch)
+    differs = (moved.images != batch.images).flatten(1).any(dim=1)
+    assert differs.tolist() == [False, True]  # their 1 is the artifact's "a", which moves
+    with pytest.raises(ValueError, match=r"`labels` must be in 0..1 for the classes"):
+        make(method, swapped, p=1)(al.Batch(images=batch.images, labels=torch.tensor([0, 2])))
+
+
+def test_class_names_that_do_not_match(make):
+    method = toys.ClassShift()
+    method.about = al.About(classes=["a", "b"])
+    strange = spec.Given("a classifier", frozenset({"images", "labels"}), ("x", "y"), 2)
+    with pytest.raises(ValueError, match=r"s.yaml, line 2: `classes` must name the classes"):
+        make(method, strange)
+    nameless = spec.Given("a classifier", frozenset({"images", "labels"}), None, 2)
+    with pytest.raises(ValueError, match=r"line 2: .* does not know the names of yours"):
+        make(method, nameless)
+
+
+def test_what_a_host_does_not_have(make):
+    with pytest.raises(ValueError, match=r"line 2: ClassShift needs labels, but .* a detector has"):
+        make(toys.ClassShift(), DETECTOR)
+    with pytest.raises(ValueError, match=r"BoxPaint needs boxes, .* a classifier has only"):
+        make(toys.BoxPaint())
+
+
+def test_boxes_stay_in_step(make):
+    batch = make_batch(4)
+    batch = al.Batch(images=batch.images, boxes=batch.boxes)
+    step = make(shifted(toys.FreeShift(), [[0.25, 0.0], [0.25, 0.0]]), DETECTOR, p=0.5)
+    torch.manual_seed(1)
+    moved, count = step(batch)
+    assert 0 < count < 4
+    differs = (moved.images != batch.images).flatten(1).any(dim=1)
+    shift = (moved.boxes.values - batch.boxes.values)[:, 0]
+    assert torch.allclose((shift > 0.01).float(), differs[batch.boxes.image].float())
+
+
+def test_it_moves_to_a_device(make):
+    method = toys.ClassShift()
+    method.about = al.About(classes=["b", "a"])
+    step = make(method).to(torch.device("meta"))
+    assert step.method.shift.device.type == "meta"
+    assert step.order.device.type == "meta"
+
+
+class TestTally:
+    """Epochs in which nothing happens."""
+
+    @pytest.fixture
+    def tally(self, make):
+        first = make("ZetaMixup", until_epoch=2).entry
+        second = make(toys.FreeShift(), p=0.1).entry
+        return spec.Tally([first, second])
+
+    def test_work_that_is_done_passes(self, tally):
+        tally.add(0, 8, 8)
+        tally.add(1, 100, 1)
+        tally.close(0)
+        assert tally.shown == [0, 0]
+
+    def test_an_entry_that_was_never_called_raises(self, tally):
+        tally.add(0, 8, 8)
+        with pytest.raises(RuntimeError, match=r"FreeShift must .* epoch 0 it changed nothing"):
+            tally.close(0)
+
+    def test_an_entry_that_changed_nothing_raises(self, tally):
+        tally.add(0, 8, 0)
+        tally.add(1, 100, 1)
+        with pytest.raises(RuntimeError, match=r"ZetaMixup must .* changed none of 8 rows"):
+            tally.close(0)
+
+    def test_chance_is_no_reason_to_raise(self, tally):
+        tally.add(0, 8, 8)
+        tally.add(1, 100, 0)  # .9 ** 100 is 3e-5
+        tally.close(0)
+        tally.add(0, 8, 8)
+        tally.add(1, 200, 0)
+        with pytest.raises(RuntimeError, match="FreeShift"):
+            tally.close(1)
+
+    def test_an_entry_out_of_its_epochs_may_rest(self, tally):
+        tally.add(1, 100, 9)
+        tally.close(2)
