@@ -57,6 +57,7 @@ def test_methods_are_built_for_the_host(folder):
     built = mix.build(num_classes=7)
     assert isinstance(built, al.ZetaMixup)
     assert (built.gamma, built.top_k, built.num_classes) == (4.0, 8, 7)
+    assert not built.training
     assert mix.build().num_classes is None
     assert isinstance(warp.build(num_classes=7), toys.ClassShift)
     assert picture.build().resize
@@ -176,6 +177,22 @@ def test_a_broken_artifact_is_named_with_the_line(folder):
     (folder / "warp" / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"line 2: `artifact`: .*must be JSON"):
         spec.read(written(folder, "methods:\n- artifact: warp"))
+
+
+@pytest.mark.parametrize("epochs", [("until_epoch: 6", "from_epoch: 5"), ("p: 1", "from_epoch: 5")])
+def test_mixes_must_not_meet(folder, epochs):
+    first, second = (f"- {{method: ZetaMixup, {keys}}}" for keys in epochs)
+    for pair in ([first, second], [second, first]):
+        with pytest.raises(ValueError, match="line 3: only one mix may be used in an epoch"):
+            spec.read(written(folder, "\n".join(["methods:", *pair])))
+
+
+def test_paths_hold_wherever_the_process_goes(folder, monkeypatch):
+    written(folder, "methods: [{artifact: fitted/../warp}]")
+    monkeypatch.chdir(folder)
+    (entry,) = spec.read("spec.yaml").entries
+    monkeypatch.chdir("/")
+    assert isinstance(entry.build(), toys.ClassShift)
 
 
 def test_mixes_may_take_turns(folder):

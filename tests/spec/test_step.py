@@ -88,6 +88,42 @@ def test_no_gradient_and_no_autocast(make):
     assert not mixed.images.requires_grad
 
 
+class Turn(toys.FreeShift):
+    """Plans by a product of matrices, which autocast would make in half precision."""
+
+    def plan(self, batch, noise):
+        return {"shift": noise["z"] @ torch.eye(2) / 3}
+
+
+def test_a_plan_is_made_in_full_precision(make):
+    step = make(Turn(), p=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        changed, _ = step(al.Batch(images=torch.rand(2, 3, 8, 8)))
+    assert changed.images.dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        assert step.plan(al.Batch(images=torch.rand(2, 3, 8, 8)))["shift"].dtype == torch.bfloat16
+        seen = []
+        plan, step.plan = step.plan, lambda batch: seen.append(plan(batch)) or seen[0]
+        step(al.Batch(images=torch.rand(2, 3, 8, 8)))
+    assert seen[0]["shift"].dtype == torch.float32
+
+
+def test_a_method_sees_uint8_images_as_floats(make):
+    step = make(shifted(toys.ImageShift(), [[0.5, 0.0], [0.0, 0.0]]))
+    batch = al.Batch(images=torch.full((1, 3, 8, 8), 51, dtype=torch.uint8))
+    assert torch.allclose(step.plan(batch)["shift"], torch.tensor([[0.1, 0.0]]))
+
+
+def test_a_batch_that_a_method_cannot_take(make):
+    with pytest.raises(ValueError, match="`images` must be"):
+        make(toys.FreeShift(), p=1)(al.Batch(images=torch.rand(2, 3, 8, 8, 8)))
+    named = toys.ClassShift()
+    named.about = al.About(classes=["a", "b"])
+    soft = al.Batch(images=torch.rand(2, 3, 8, 8), labels=torch.rand(2, 2))
+    with pytest.raises(ValueError, match="Put it before mixes"):
+        make(named, p=1)(soft)
+
+
 def test_classes_go_by_name(make):
     method = shifted(toys.ClassShift(), [[0.5, 0.0], [0.0, 0.0]])
     method.about = al.About(classes=["a", "b"])
@@ -169,7 +205,8 @@ class TestTally:
         tally.add(1, 100, 0)  # .9 ** 100 is 3e-5
         tally.close(0)
         tally.add(0, 8, 8)
-        tally.add(1, 200, 0)
+        tally.add(1, 100, 0)
+        tally.add(1, 100, 0)
         with pytest.raises(RuntimeError, match="FreeShift"):
             tally.close(1)
 
