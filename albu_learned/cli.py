@@ -5,6 +5,7 @@ message and not a traceback. What the user did wrong ends in one line on stderr 
 """
 
 import ast
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "bibtex", "main", "overview"]
 
 HOSTS = ("albumentations", "kornia", "timm", "ultralytics")
+BY_SPEC = ("timm", "ultralytics")  # which take any method that a spec names
 EXTRA = {"typer", "tqdm", "matplotlib", "sklearn", "scipy"}  # what the extra `cli` brings
 INTERRUPTED = 130
 CHANGES = {
@@ -103,7 +105,39 @@ def app() -> "typer.Typer":
             raise UserError(str(error)) from error
         run_demo(settings, out, typer.echo)
 
+    @cli.command(context_settings={"ignore_unknown_options": True})
+    def yolo(
+        arguments: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="ARGUMENTS...",
+                help="As for Ultralytics' own `yolo`: train model=... data=... epochs=...",
+            ),
+        ] = None,
+        spec: Annotated[
+            str | None,
+            typer.Option(help="The YAML file of the methods; or write spec=... (train only)."),
+        ] = None,
+    ) -> None:
+        """Ultralytics' command line, with the methods of a spec in its trainings."""
+        run_yolo(arguments or [], spec)
+
     return cli
+
+
+def run_yolo(arguments: Sequence[str], spec: str | None) -> None:
+    """The command `yolo`: what is wrong with its arguments or the spec is one line."""
+    sys.path.append(os.getcwd())  # where a script would find the spec's modules
+    try:
+        from albu_learned.ultralytics import command
+
+        rest, found = command.parse(arguments, spec)
+    except (ImportError, ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+    try:
+        command.run(rest, found)
+    except SyntaxError as error:
+        raise UserError(str(error)) from error
 
 
 def overview() -> str:
@@ -115,7 +149,7 @@ def overview() -> str:
 def _facts(name: str, method: type[Part]) -> tuple[str, ...]:
     kind = str(getattr(method, "kind", ""))
     fit = "yes" if callable(getattr(method, "fit", None)) else "no"
-    hosts = [host for host in HOSTS if name in _offered_by(host)]
+    hosts = [host for host in HOSTS if host in BY_SPEC or name in _offered_by(host)]
     return name, kind, fit, CHANGES.get(kind, ""), ", ".join(["PyTorch", *hosts])
 
 

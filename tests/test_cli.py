@@ -77,7 +77,7 @@ def test_hosts_are_read_from_their_doors(tmp_path, monkeypatch):
         "import nowhere_installed\nfrom nowhere_installed.mix import Old as ZetaMixup\n"
     )
     row = next(line for line in cli.overview().splitlines() if line.startswith("ZetaMixup"))
-    assert row.endswith("  PyTorch, kornia")
+    assert row.endswith("  PyTorch, kornia, timm, ultralytics")  # the last two by a spec
 
 
 def test_cite_without_arguments_prints_every_paper_once():
@@ -175,7 +175,7 @@ def test_no_command_prints_the_help(capsys, arguments):
         cli.main(arguments)
     assert not ended.value.code
     printed = capsys.readouterr().out
-    for command in ("list", "cite", "demo"):
+    for command in ("list", "cite", "demo", "yolo"):
         assert f"  {command} " in printed
 
 
@@ -204,6 +204,13 @@ def test_a_missing_extra_is_named(module, arguments, tmp_path):
     assert result.stderr == (
         f'albu-learned: this needs {module}. Install it with pip install "albu_learned[cli]"\n'
     )
+
+
+def test_the_host_of_yolo_is_named_if_it_is_missing(tmp_path):
+    result = in_subprocess("ultralytics", "yolo", "train", "spec=spec.yaml", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("albu-learned: albu_learned.ultralytics needs Ultralytics")
+    assert 'pip install "albu_learned[ultralytics]"' in result.stderr
 
 
 def test_the_package_does_not_import_its_command_line():

@@ -73,6 +73,10 @@ class Step:
         self.order = None if self.order is None else self.order.to(device)
         return self
 
+    def choose(self, count: int) -> Tensor:
+        """The numbers of the rows, of so many, that shall be changed."""
+        return (torch.rand(count) < self.entry.p).nonzero()[:, 0]
+
     @torch.no_grad()
     def plan(self, batch: Batch) -> Plan:
         """What shall happen to every row of a batch."""
@@ -93,7 +97,7 @@ class Step:
         with torch.autocast(batch.device.type, enabled=False):
             if isinstance(self.method, Mix):
                 return self._mix(self.method, batch)
-            rows = (torch.rand(len(batch)) < self.entry.p).nonzero()[:, 0]
+            rows = self.choose(len(batch))
             if len(rows) == 0:
                 return batch, 0
             chosen = batch.select(rows)

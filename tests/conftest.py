@@ -1,0 +1,19 @@
+"""Ultralytics is kept from the network, and from the user's settings, before anything imports it."""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+SETTINGS = tempfile.TemporaryDirectory()
+os.environ["YOLO_CONFIG_DIR"] = SETTINGS.name
+os.environ["YOLO_OFFLINE"] = "1"
+os.environ["YOLO_AUTOINSTALL"] = "0"
+os.environ["YOLO_VERBOSE"] = "True"
+if importlib.util.find_spec("matplotlib") is not None:
+    # The font it would download for every data set that it checks.
+    folder = Path(SETTINGS.name, "Ultralytics")
+    folder.mkdir()
+    fonts = Path(importlib.util.find_spec("matplotlib").submodule_search_locations[0])
+    shutil.copy(fonts / "mpl-data/fonts/ttf/DejaVuSans.ttf", folder / "Arial.ttf")

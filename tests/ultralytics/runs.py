@@ -1,0 +1,85 @@
+"""Short trainings, and what their batches were like when they reached the model."""
+
+import torch
+from ultralytics import YOLO
+
+from tests.ultralytics.shapes import SIZE
+
+MODEL = {
+    "detect": "yolo11n.yaml",
+    "segment": "yolo11n-seg.yaml",
+    "pose": "yolo11n-pose.yaml",
+    "obb": "yolo11n-obb.yaml",
+    "classify": "yolo11n-cls.yaml",
+}
+# Nothing of the host's own that moves or colours.
+STILL = dict.fromkeys(["mosaic", "mixup", "cutmix", "copy_paste", "perspective", "degrees"], 0.0)
+STILL |= dict.fromkeys(["translate", "scale", "shear", "flipud", "fliplr", "erasing"], 0.0)
+STILL |= dict.fromkeys(["hsv_h", "hsv_s", "hsv_v"], 0.0)
+SETTINGS = {
+    "imgsz": SIZE,
+    "epochs": 2,
+    "batch": 4,
+    "device": "cpu",
+    "plots": False,
+    "val": False,
+    "verbose": False,
+    "exist_ok": True,
+    "warmup_epochs": 0,
+    "close_mosaic": 0,
+    "auto_augment": None,
+    "augmentations": [],
+}
+
+
+class Recorder:
+    """The batches of a training, by epoch, as the model gets them."""
+
+    def __init__(self, workers=0):
+        self.workers = workers
+        self.epochs = {}
+
+    def listen(self, model):
+        model.add_callback("on_pretrain_routine_start", self.set_workers)
+        model.add_callback("on_train_start", self.wrap)
+        return self
+
+    def set_workers(self, trainer):
+        trainer.args.workers = self.workers  # the host takes none on a CPU
+
+    def wrap(self, trainer):
+        last = trainer.preprocess_batch
+
+        def recorded(batch):
+            batch = last(batch)
+            kept = {k: v.clone() for k, v in batch.items() if isinstance(v, torch.Tensor)}
+            self.epochs.setdefault(trainer.epoch, []).append(kept)
+            return batch
+
+        trainer.preprocess_batch = recorded
+
+    def images(self, epoch):
+        return torch.cat([batch["img"] for batch in self.epochs[epoch]])
+
+
+def spec_file(folder, *methods, modules=("tests.ultralytics.toys", "tests.toys"), top=""):
+    """A spec with methods, each a line of YAML."""
+    path = folder / "spec.yaml"
+    lines = [f"  - {{{method}}}" for method in methods]
+    path.write_text("\n".join([f"modules: [{', '.join(modules)}]", top, "methods:", *lines, ""]))
+    return path
+
+
+def model(task):
+    return YOLO(MODEL[task], task=task)
+
+
+def train(task, data, folder, spec, workers=0, still=True, **settings):
+    """A training with a spec, and its record."""
+    from albu_learned.ultralytics import install
+
+    made = install(model(task), spec)
+    record = Recorder(workers).listen(made)
+    given = {**SETTINGS, **(STILL if still else {}), **settings}
+    made.train(data=data, project=str(folder), name="run", **given)
+    return record
