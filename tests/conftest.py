@@ -1,4 +1,4 @@
-"""Ultralytics is kept from the network, and from the user's settings, before anything imports it."""
+"""Keeps Ultralytics from the network and the user's settings, before anything imports it."""
 
 import importlib.util
 import os

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+ANCHORS = {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)", README, flags=re.M)}
 EXAMPLES = sorted((ROOT / "examples").glob("*_*.py"))
 
 
@@ -38,7 +39,10 @@ def test_readme_block_runs(number, tmp_path, monkeypatch):
 
 def test_pictures_and_links_exist():
     for target in re.findall(r'(?:src="|\]\()([^"):]+)[")]', README):
-        assert (ROOT / target).exists(), target
+        if target.startswith("#"):
+            assert target[1:] in ANCHORS, target
+        else:
+            assert (ROOT / target).exists(), target
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

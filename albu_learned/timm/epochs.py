@@ -1,0 +1,84 @@
+"""What all processes of one loader share: the epoch, and how much was done in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from albu_learned.batch import Batch
+from albu_learned.spec import Step
+
+__all__ = ["Clock", "Counts", "Stage", "Teller", "work"]
+
+Stage = list[tuple[int, Step]]  # steps, with the numbers of their entries
+
+
+class Clock:
+    """The epoch, in shared memory: workers persist, and would keep the one they started with.
+
+    `set_epoch` of the dataset tells it. If nobody does, iterations over the loader are counted.
+    """
+
+    def __init__(self) -> None:
+        self.value = torch.full((1,), -1, dtype=torch.int64).share_memory_()
+        self.told = False
+
+    @property
+    def epoch(self) -> int:
+        return max(int(self.value.item()), 0)
+
+    def tell(self, epoch: int) -> None:
+        self.value.fill_(int(epoch))
+        self.told = True
+
+    def start(self) -> int:
+        """A new iteration; its epoch."""
+        if not self.told:
+            self.value.add_(1)
+        self.told = False
+        return self.epoch
+
+
+class Teller:
+    """`set_epoch` of a dataset that cannot be wrapped: tells a clock, then the dataset."""
+
+    def __init__(self, dataset: object, clock: Clock) -> None:
+        own: Any = getattr(dataset, "set_epoch", None)
+        self.own: Any = own.own if isinstance(own, Teller) else own
+        self.clock = clock
+
+    def __call__(self, epoch: int) -> None:
+        self.clock.tell(epoch)
+        if self.own is not None:
+            self.own(epoch)
+
+
+class Counts:
+    """Rows shown to every entry, and rows changed, since the loader was made. Every process has a
+    place of its own, so that none overwrites what another counts."""
+
+    def __init__(self, entries: int, workers: int) -> None:
+        self.table = torch.zeros(workers + 1, entries, 2, dtype=torch.int64).share_memory_()
+
+    def add(self, number: int, shown: int, changed: int) -> None:
+        info = get_worker_info()
+        place = self.table[0 if info is None else info.id + 1, number]
+        place += torch.tensor([shown, changed])
+
+    def total(self) -> Tensor:
+        """(entries, 2)."""
+        return self.table.sum(dim=0)
+
+
+def work(stage: Stage, batch: Batch, counts: Counts) -> tuple[Batch, int]:
+    """The batch after the steps of a stage, and how often a row was changed."""
+    total = 0
+    for number, step in stage:
+        shown = len(batch)
+        batch, changed = step(batch)
+        counts.add(number, shown, changed)
+        total += changed
+    return batch, total

@@ -1,0 +1,61 @@
+"""Learned warps and generators among the transforms of torchvision: PIL in, PIL out."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from albu_learned import checks
+from albu_learned.kinds import Generate, Warp
+from albu_learned.method import Method, hold
+from albu_learned.timm.pictures import changed, refuse_needs
+
+__all__ = ["GenerateTransform", "WarpTransform"]
+
+
+class _Transform:
+    """Changes a picture with probability p. Randomness is torch's own in the process: workers
+    differ, and `torch.manual_seed` before the loader makes an epoch again."""
+
+    method: Method
+
+    def __init__(self, method: Method, p: float) -> None:
+        refuse_needs(method, type(self).__name__)
+        self.method = method
+        self.p = checks.between("p", p, "[0, 1]")
+
+    def __call__(self, img: Any) -> Any:
+        return changed(img, self.method) if torch.rand(()) < self.p else img
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.method).__name__}, p={self.p:g})"
+
+
+class WarpTransform(_Transform):
+    """Moves a PIL image by a learned warp: `Compose([..., WarpTransform("my_warp"), ...])`.
+
+    Args:
+        method: a `Warp` on the CPU that needs no labels, or the folder of one.
+        p: the probability of applying it.
+    """
+
+    def __init__(self, method: Warp | str | os.PathLike[str], p: float = 0.5) -> None:
+        super().__init__(hold(method, Warp), p)
+
+
+class GenerateTransform(_Transform):
+    """Gives a PIL image learned pixels.
+
+    Args:
+        method: a `Generate` on the CPU that needs no labels or boxes, or the folder of one.
+        p: the probability of applying it.
+        resize: fit made pixels of another size to the image; without it another size raises.
+    """
+
+    def __init__(
+        self, method: Generate | str | os.PathLike[str], p: float = 0.5, resize: bool = False
+    ) -> None:
+        live = hold(method, Generate)
+        super().__init__(live.resized() if resize else live, p)

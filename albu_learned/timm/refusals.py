@@ -1,0 +1,74 @@
+"""Which modes of timm's create_loader go with which spec: said before a training starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import IterableDataset
+
+from albu_learned.spec import Spec
+from albu_learned.timm import host
+from albu_learned.timm.policy import learned_sets
+
+__all__ = ["refuse"]
+
+WORKER_STAGES = ("image", "sample")
+
+
+def refuse(given: dict[str, Any], spec: Spec, mixed_elsewhere: bool) -> None:
+    """Raises if a spec cannot work in the loader that is asked for.
+
+    Args:
+        given: the arguments of timm's create_loader.
+        spec: the methods.
+        mixed_elsewhere: whether a collate function of timm's Mixup would be a second mix.
+    """
+    if given["num_aug_splits"]:
+        raise ValueError(
+            f"`num_aug_splits` (--aug-splits) must be 0 with a spec, got "
+            f"{given['num_aug_splits']}: the splits of a batch would be changed apart."
+        )
+    _refuse_worker_stages(given, spec)
+    _refuse_epochs(given, spec)
+    _refuse_policies(given["auto_augment"], spec)
+    mixes = [entry for entry in spec.entries if entry.kind == "mix"]
+    if mixes and mixed_elsewhere and isinstance(given["collate_fn"], host.FastCollateMixup):
+        raise ValueError(
+            f"`collate_fn` must not mix where the spec does ({mixes[0].where}), got "
+            f"{type(given['collate_fn']).__name__}. Leave it out."
+        )
+
+
+def _refuse_worker_stages(given: dict[str, Any], spec: Spec) -> None:
+    entries = spec.at(*WORKER_STAGES)
+    reasons = {
+        "an iterable dataset": isinstance(given["dataset"], IterableDataset),
+        "scheduled input sizes (--train-img-sizes)": given.get("input_size_choices") is not None,
+        "tf_preprocessing": given["tf_preprocessing"],
+    }
+    for reason, holds in reasons.items():
+        if entries and holds:
+            raise ValueError(
+                f"{entries[0].where}: `stage` must be batch with {reason}, got "
+                f"{entries[0].stage}. Write `stage: batch`."
+            )
+
+
+def _refuse_epochs(given: dict[str, Any], spec: Spec) -> None:
+    for entry in spec.at(*WORKER_STAGES):
+        limited = entry.from_epoch or entry.until_epoch is not None
+        if limited and given["use_multi_epochs_loader"]:
+            raise ValueError(
+                f"{entry.where}: `from_epoch` and `until_epoch` must be left out on the "
+                f"{entry.stage} with use_multi_epochs_loader, whose workers run ahead into the "
+                "next epoch. Write `stage: batch`, or leave that loader out."
+            )
+
+
+def _refuse_policies(auto_augment: str | None, spec: Spec) -> None:
+    entries = spec.at("policy")
+    if entries and not learned_sets(auto_augment):
+        raise ValueError(
+            f"{entries[0].where}: a warp with `stage: policy` must have a policy to be in, got "
+            f"auto_augment={auto_augment!r}. Write --aa rand-m9-mstd0.5-tlearned."
+        )
