@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,17 @@ _DEFAULTS = {"generate": ("image", 0.5), "warp": ("sample", 0.5), "mix": ("batch
 _TOP = ("methods", "classes", "modules")
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML's newer rules for numbers: 1e-2 is one, which PyYAML takes for a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
 def read(path: str | os.PathLike[str]) -> Spec:
     """The spec in a file, checked: every key, every value, the type of every artifact."""
     if not isinstance(path, (str, os.PathLike)):
@@ -37,7 +49,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            self.loader = _Loader(path.read_text(encoding="utf-8"))
             self.root = self.loader.get_single_node()
         except OSError as error:
             raise FileNotFoundError(
@@ -233,6 +245,8 @@ class _Reader:
         names = self._value(node)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self._fail(node, f"`{key}` must be a list of names, got {names!r}.")
+        if len(set(names)) < len(names):
+            self._fail(node, f"`{key}` must name each once, got {names!r}.")
         return names
 
     def _value(self, node: yaml.Node) -> Any:

@@ -17,7 +17,10 @@ __all__ = ["AlbumentationsTransform"]
 
 
 class AlbumentationsTransform:
-    """`dataset.transform = AlbumentationsTransform(A.Compose([...]))` behind timm's prefetcher.
+    """`loader.dataset.transform = Compose([AlbumentationsTransform(A.Compose([...])), ...])`.
+
+    To be set after create_loader, which assigns a transform of timm's own, and before the first
+    epoch.
 
     uint8 H x W x C results become PIL images, which timm's own transforms take; a uint8 C x H x W
     tensor (`ToTensorV2`) is passed on. So leave Normalize out: the prefetcher normalises. Without
@@ -25,7 +28,8 @@ class AlbumentationsTransform:
     here, and float results are passed on, arrays as C x H x W tensors.
 
     Albumentations has generators of its own, and 2.0.8 copies one stream into all workers. They are
-    seeded here once in each process, from its torch seed; a seed given to the Compose is replaced.
+    seeded here once in each process, by a draw from torch's; a seed given to the Compose is
+    replaced.
 
     Args:
         compose: called as compose(image=array)["image"].
@@ -62,7 +66,7 @@ class AlbumentationsTransform:
     def _seed_process(self) -> None:
         seed = torch.initial_seed()
         if seed != self._seed and hasattr(self.compose, "set_random_seed"):
-            self.compose.set_random_seed(seed % 2**32)
+            self.compose.set_random_seed(int(torch.randint(2**32, ())))
             self._seed = seed
 
     def _result(self, image: Any) -> Any:

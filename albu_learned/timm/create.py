@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+from contextlib import suppress
 from typing import Any
-
-from torch.utils.data import IterableDataset
 
 from albu_learned.spec import Entry, Given, Spec, Step, read
 from albu_learned.timm import host
@@ -15,7 +14,7 @@ from albu_learned.timm.epochs import Clock, Counts, Stage, Teller
 from albu_learned.timm.loader import LearnedLoader, Normal
 from albu_learned.timm.mixes import Mixes
 from albu_learned.timm.policy import LearnedOp, use_in_policies
-from albu_learned.timm.refusals import refuse
+from albu_learned.timm.refusals import refuse, refuse_odd, refuse_soft
 from albu_learned.timm.settings import Settings
 
 __all__ = ["arguments_of", "assemble", "create_loader"]
@@ -37,7 +36,9 @@ def create_loader(
         dataset: as timm's.
         *args: as timm's.
         spec: a YAML file, see `albu_learned.spec`. Mixes make labels soft: the loss must be
-            `timm.loss.SoftTargetCrossEntropy`. A loader without is_training=True is timm's own.
+            `timm.loss.SoftTargetCrossEntropy`. With `from_epoch` or `until_epoch` in it, call
+            loader.dataset.set_epoch(epoch) before each epoch. A loader without is_training=True is
+            timm's own.
         num_classes: how many classes there are, for mixes; left out where the dataset tells it.
         **kwargs: as timm's.
     """
@@ -72,12 +73,19 @@ def assemble(
         num_classes = len(classes)
     facts = Given(HOST, PARTS, classes, num_classes)
     counted = [entry for entry in spec.entries if entry.stage != "policy"]
-    clock, counts = Clock(), Counts(len(counted), given["num_workers"])
+    limited = [
+        entry.where for entry in counted if entry.from_epoch or entry.until_epoch is not None
+    ]
+    clock = Clock(limited[0] if limited else None)
+    counts = Counts(len(counted), given["num_workers"])
     stages = {stage: _stage(counted, stage, facts) for stage in ("image", "sample", "batch")}
     pairs = [(i, entry) for i, entry in enumerate(counted) if entry.kind == "mix"]
     mixes = None
     if pairs:
+        refuse_odd(given, settings)
         mixes = Mixes(pairs, facts, settings, clock, counts)
+    if settings is None:
+        refuse_soft(given, stages["batch"])
     _use_policies(spec)
     given = {**given, "dataset": _dataset(given["dataset"], stages, clock, counts)}
     inner = host.create_loader(**given)
@@ -98,14 +106,18 @@ def _stage(entries: list[Entry], stage: str, facts: Given) -> Stage:
 
 
 def _dataset(dataset: Any, stages: dict[str, Stage], clock: Clock, counts: Counts) -> Any:
-    if isinstance(dataset, IterableDataset):
-        dataset.set_epoch = Teller(dataset, clock)  # type: ignore[attr-defined]
+    """The dataset that tells the epoch; it is wrapped only where its images are changed."""
+    with suppress(AttributeError):  # an object may refuse; its epochs are then not told
+        dataset.set_epoch = Teller(dataset, clock)
+    if not stages["image"] and not stages["sample"]:
         return dataset
     return LearnedDataset(dataset, stages["image"], stages["sample"], clock, counts)
 
 
 def _classes(dataset: Any, spec: Spec) -> tuple[str, ...] | None:
     """The names of the classes in the order of their numbers, from the dataset or the spec."""
+    if getattr(dataset, "target_transform", None) is not None:  # its numbers may be others
+        return None if spec.classes is None else tuple(spec.classes)
     for owner in (getattr(dataset, "reader", None), dataset):
         numbers = getattr(owner, "class_to_idx", None)
         if isinstance(numbers, dict) and sorted(numbers.values()) == list(range(len(numbers))):

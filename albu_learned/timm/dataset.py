@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -29,6 +30,7 @@ class LearnedDataset(Dataset[Any]):
     def __init__(
         self, dataset: Any, image: Stage, sample: Stage, clock: Clock, counts: Counts
     ) -> None:
+        _check(dataset)
         self.inner = dataset
         self.image, self.sample = image, sample
         self.clock, self.counts = clock, counts
@@ -58,7 +60,14 @@ class LearnedDataset(Dataset[Any]):
         return len(self.inner)
 
     def __getitem__(self, index: Any) -> Any:
-        image, target, *features = self.inner[index]
+        own = getattr(self.inner, "transform", None)
+        if own is not None:
+            raise RuntimeError(
+                "The dataset within a learned loader must have no transform of its own, which "
+                f"would be applied twice, but it was given {own}. Set "
+                "loader.dataset.transform instead, and give each loader a dataset of its own."
+            )
+        image, target, *features = _pair(self.inner[index])
         image = self._change(self.image, image, target)
         for transform in self._before:
             image = transform(image)
@@ -90,6 +99,28 @@ class LearnedDataset(Dataset[Any]):
             result, changed = work(active, given, self.counts)
         assert result.images is not None
         return picture_from(result.images) if changed else image
+
+
+def _check(dataset: Any) -> None:
+    if isinstance(dataset, LearnedDataset):
+        raise TypeError(
+            "`dataset` must not be that of a learned loader already, whose methods would work "
+            "twice. Give the dataset itself."
+        )
+
+
+def _pair(sample: Any) -> Any:
+    """The sample, if it is a raw image and its target: else the loader's transform would be a
+    second one, or fail."""
+    pair = isinstance(sample, (tuple, list)) and len(sample) >= 2
+    if pair and isinstance(sample[0], Image.Image):
+        return sample
+    got = f"one of {type(sample[0]).__name__}" if pair else f"a {type(sample).__name__}"
+    raise TypeError(
+        "The dataset must yield pairs of a PIL image and its target for methods on the image or "
+        f"sample, got {got}. If it has a transform of its own, take that out and set "
+        "loader.dataset.transform; or write `stage: batch`."
+    )
 
 
 def needs_labels(stage: Stage) -> bool:

@@ -19,11 +19,17 @@ Stage = list[tuple[int, Step]]  # steps, with the numbers of their entries
 class Clock:
     """The epoch, in shared memory: workers persist, and would keep the one they started with.
 
-    `set_epoch` of the dataset tells it. If nobody does, iterations over the loader are counted.
+    `set_epoch` of the dataset tells it, before each iteration. Where nothing depends on the epoch
+    nobody needs to, and iterations are counted.
+
+    Args:
+        needed: the place of an entry that is limited to some epochs, if there is one. Then it must
+            be told: a look at one batch, or a resumed training, would be counted wrongly.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, needed: str | None = None) -> None:
         self.value = torch.full((1,), -1, dtype=torch.int64).share_memory_()
+        self.needed = needed
         self.told = False
 
     @property
@@ -36,6 +42,12 @@ class Clock:
 
     def start(self) -> int:
         """A new iteration; its epoch."""
+        if not self.told and self.needed is not None:
+            raise RuntimeError(
+                f"{self.needed}: `from_epoch` and `until_epoch` need to know the epoch, but nobody "
+                "told it. Call loader.dataset.set_epoch(epoch) before each epoch, as timm's "
+                "train.py does."
+            )
         if not self.told:
             self.value.add_(1)
         self.told = False
@@ -43,15 +55,17 @@ class Clock:
 
 
 class Teller:
-    """`set_epoch` of a dataset that cannot be wrapped: tells a clock, then the dataset."""
+    """`set_epoch` of a dataset that is not wrapped: tells the clocks of its loaders, then it."""
 
     def __init__(self, dataset: object, clock: Clock) -> None:
-        own: Any = getattr(dataset, "set_epoch", None)
-        self.own: Any = own.own if isinstance(own, Teller) else own
-        self.clock = clock
+        before: Any = getattr(dataset, "set_epoch", None)
+        again = isinstance(before, Teller)
+        self.own: Any = before.own if again else before
+        self.clocks: list[Clock] = [*(before.clocks if again else []), clock]
 
     def __call__(self, epoch: int) -> None:
-        self.clock.tell(epoch)
+        for clock in self.clocks:
+            clock.tell(epoch)
         if self.own is not None:
             self.own(epoch)
 

@@ -33,17 +33,18 @@ class Normal:
         self.mean, self.std = self.mean.to(device), self.std.to(device)
 
     def unit(self, images: Tensor) -> Tensor:
-        return images.float() * self.std + self.mean
+        """Images in [0, 1]. Random erasing, which comes before, may have left noise beyond."""
+        return (images.float() * self.std + self.mean).clamp(0, 1)
 
     def normalised(self, images: Tensor, like: Tensor) -> Tensor:
-        return ((images - self.mean) / self.std).to(like.dtype)
+        return ((images.clamp(0, 1) - self.mean) / self.std).to(like.dtype)
 
 
 class LearnedLoader:
     """Yields what timm's loader yields, with the steps of the stage "batch" done.
 
-    At the end of every epoch it raises if a method of the spec did nothing in it. Everything that
-    it does not have itself is the loader's within.
+    At the end of every epoch that is not left early it raises if a method of the spec did nothing
+    in it. Everything that it does not have itself is the loader's within.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class LearnedLoader:
         # Workers that run ahead have done part of this epoch in the one before.
         before = torch.zeros_like(self.counts.total()) if self.runs_ahead else self.counts.total()
         empty = True
-        for images, target, *others in self.loader:
+        for images, target, *others in map(_pair, self.loader):
             if self._device is None:
                 self._announce()
             empty = False
@@ -107,13 +108,19 @@ class LearnedLoader:
         active = [(number, step) for number, step in self.stage if step.entry.active(epoch)]
         if active:
             labels = target if needs_labels(active) else None
-            given = Batch(images=self.normal.unit(images), labels=labels)
-            result, changed = work(active, given, self.counts)
+            unit = self.normal.unit(images)
+            result, changed = work(active, Batch(images=unit, labels=labels), self.counts)
             assert result.images is not None
-            images = self.normal.normalised(result.images, images) if changed else images
+            if changed:
+                images = self._put(images, unit, result.images)
         if self.mixes is not None:
             return self.mixes(images, target, self._mixing, self.normal.unit)
         return images, target
+
+    def _put(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """The changed rows, normalised again; the others keep every bit."""
+        same = (before == after).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+        return torch.where(same, images, self.normal.normalised(after, images))
 
     def _follow(self, device: torch.device) -> None:
         if device != self._device:
@@ -132,6 +139,15 @@ class LearnedLoader:
         for number, (shown, changed) in enumerate(counted.tolist()):
             tally.add(number, shown, changed)
         tally.close(epoch)
+
+
+def _pair(batch: Any) -> Any:
+    if isinstance(batch, (tuple, list)) and len(batch) >= 2 and isinstance(batch[0], Tensor):
+        return batch
+    raise TypeError(
+        "The loader must yield (images, targets) for methods on the batch, got "
+        f"{type(batch).__name__}. Let the dataset yield pairs."
+    )
 
 
 def _rank() -> int:

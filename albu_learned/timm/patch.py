@@ -6,12 +6,14 @@ timm's train.py imports the modules that `--device-modules` names, first of all 
         --device-modules albu_learned.timm.register --mixup 1 ...
 
 Its `create_loader`, and with a mix in the spec its `Mixup` and `FastCollateMixup`, are replaced, as
-in every loaded module that holds them under their names.
+in every loaded module that holds them, under whatever name.
 """
 
 from __future__ import annotations
 
+import atexit
 import copy
+import logging
 import os
 import sys
 from typing import Any, NoReturn
@@ -25,12 +27,14 @@ from albu_learned.timm.replaced import SpecCollate, SpecMixup
 __all__ = ["VARIABLE", "create_loader", "create_naflex_loader", "install"]
 
 VARIABLE = "ALBU_LEARNED"
+_logger = logging.getLogger("albu_learned")
 
 
 class _Installed:
-    """The spec of this process."""
+    """The spec of this process, and whether a training loader has taken it up."""
 
     spec: Spec | None = None
+    used = False
 
 
 def install() -> None:
@@ -41,6 +45,8 @@ def install() -> None:
             f"The environment variable {VARIABLE} must name a spec, a YAML file with the methods "
             f"of the training, but it is not set. Write {VARIABLE}=spec.yaml python train.py ..."
         )
+    if _Installed.spec is None:
+        atexit.register(_tell_if_unused)
     _Installed.spec = read(path)
     _replace(host.create_loader, create_loader)
     _replace(host.create_naflex_loader, create_naflex_loader)
@@ -54,6 +60,7 @@ def create_loader(*args: Any, **kwargs: Any) -> Any:
     spec, given = _Installed.spec, arguments_of(*args, **kwargs)
     if spec is None or not given["is_training"]:
         return host.create_loader(*args, **kwargs)
+    _Installed.used = True
     if not _mixes(spec):
         return assemble(given, spec, None, None)[0]
     refuse(given, spec, mixed_elsewhere=False)  # before another demand, which it would go against
@@ -68,7 +75,9 @@ def create_loader(*args: Any, **kwargs: Any) -> Any:
         )
     settings = carrier.settings
     loader, mixes = assemble(given, spec, settings, settings.num_classes)
-    if isinstance(carrier, SpecMixup) and mixes is not None:
+    if isinstance(carrier, SpecCollate):
+        carrier.claimed = True
+    elif mixes is not None:
         # A copy: batches are on the CPU in the loader, and on the device in the training loop.
         carrier.attach(mixes, copy.copy(loader.normal))
         loader.mixes = None
@@ -88,12 +97,20 @@ def _mixes(spec: Spec) -> bool:
 
 
 def _replace(original: Any, ours: Any) -> None:
-    """Puts ours wherever a loaded module has the original under its own name."""
-    if original is None:
-        return
-    name = original.__name__
+    """Puts ours wherever a loaded module has the original, but where timm asks for its type."""
     for module in list(sys.modules.values()):
         held = getattr(module, "__dict__", {})
-        of_ours = str(held.get("__name__")).partition(".")[0] == "albu_learned"
-        if held.get(name) is original and not of_ours:
-            setattr(module, name, ours)
+        place = str(held.get("__name__"))
+        if original is None or place.partition(".")[0] == "albu_learned":
+            continue
+        for name in [name for name, value in list(held.items()) if value is original]:
+            if (place, name) != ("timm.data.loader", "FastCollateMixup"):
+                setattr(module, name, ours)
+
+
+def _tell_if_unused() -> None:
+    if _Installed.spec is not None and not _Installed.used:
+        _logger.error(
+            "albu_learned: no training loader of timm was made after albu_learned.timm.register "
+            f"was imported, so the spec {_Installed.spec.path!r} was not used."
+        )

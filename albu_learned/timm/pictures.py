@@ -12,13 +12,20 @@ from torch import Tensor
 from albu_learned.batch import Batch
 from albu_learned.method import Method
 
-__all__ = ["changed", "picture_from", "picture_to", "refuse_needs"]
+__all__ = ["changed", "check_picture", "picture_from", "picture_to", "refuse_needs"]
 
 MODES = ("L", "RGB")
 
 
 def picture_to(picture: Any) -> Tensor:
     """A picture of mode L or RGB as one row (1, C, H, W) of uint8."""
+    check_picture(picture)
+    array = np.array(picture)  # a copy: PIL's own memory is read-only
+    return torch.from_numpy(array[..., None] if array.ndim == 2 else array).permute(2, 0, 1)[None]
+
+
+def check_picture(picture: Any) -> None:
+    """Raises if it is none, or of another mode."""
     if not isinstance(picture, Image.Image):
         raise TypeError(
             f"The image must be a PIL image here, got {type(picture).__name__}. Learned methods "
@@ -29,8 +36,6 @@ def picture_to(picture: Any) -> Tensor:
             f"The image must have the mode {' or '.join(MODES)}, got {picture.mode}. Convert it "
             'first: image.convert("RGB").'
         )
-    array = np.array(picture)  # a copy: PIL's own memory is read-only
-    return torch.from_numpy(array[..., None] if array.ndim == 2 else array).permute(2, 0, 1)[None]
 
 
 def picture_from(rows: Tensor) -> Any:

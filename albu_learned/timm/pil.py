@@ -10,7 +10,7 @@ import torch
 from albu_learned import checks
 from albu_learned.kinds import Generate, Warp
 from albu_learned.method import Method, hold
-from albu_learned.timm.pictures import changed, refuse_needs
+from albu_learned.timm.pictures import changed, check_picture, refuse_needs
 
 __all__ = ["GenerateTransform", "WarpTransform"]
 
@@ -27,6 +27,7 @@ class _Transform:
         self.p = checks.between("p", p, "[0, 1]")
 
     def __call__(self, img: Any) -> Any:
+        check_picture(img)  # every time, lest errors come at random
         return changed(img, self.method) if torch.rand(()) < self.p else img
 
     def __repr__(self) -> str:

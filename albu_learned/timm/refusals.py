@@ -8,9 +8,11 @@ from torch.utils.data import IterableDataset
 
 from albu_learned.spec import Spec
 from albu_learned.timm import host
+from albu_learned.timm.epochs import Stage
 from albu_learned.timm.policy import learned_sets
+from albu_learned.timm.settings import Settings
 
-__all__ = ["refuse"]
+__all__ = ["refuse", "refuse_odd", "refuse_soft"]
 
 WORKER_STAGES = ("image", "sample")
 
@@ -30,12 +32,35 @@ def refuse(given: dict[str, Any], spec: Spec, mixed_elsewhere: bool) -> None:
         )
     _refuse_worker_stages(given, spec)
     _refuse_epochs(given, spec)
-    _refuse_policies(given["auto_augment"], spec)
+    _refuse_policies(given, spec)
     mixes = [entry for entry in spec.entries if entry.kind == "mix"]
     if mixes and mixed_elsewhere and isinstance(given["collate_fn"], host.FastCollateMixup):
         raise ValueError(
             f"`collate_fn` must not mix where the spec does ({mixes[0].where}), got "
             f"{type(given['collate_fn']).__name__}. Leave it out."
+        )
+
+
+def refuse_soft(given: dict[str, Any], batch: Stage) -> None:
+    """Raises if timm's own mix, in the workers, makes labels soft that a method has to read."""
+    if not isinstance(given["collate_fn"], host.FastCollateMixup):
+        return
+    for _, step in batch:
+        entry = step.entry
+        if "labels" in step.method.needs:
+            raise ValueError(
+                f"{entry.where}: {entry.name} on the batch reads class numbers, but "
+                f"{type(given['collate_fn']).__name__} (--mixup, --cutmix) has mixed them before. "
+                "Write `stage: sample`, or let the spec mix."
+            )
+
+
+def refuse_odd(given: dict[str, Any], settings: Settings | None) -> None:
+    """Raises if CutMix cannot pair the rows of a batch."""
+    if settings is not None and settings.cuts and given["batch_size"] % 2:
+        raise ValueError(
+            "`batch_size` (-b) must be even where CutMix is on, which pairs rows, got "
+            f"{given['batch_size']}. Change it, or leave out --cutmix."
         )
 
 
@@ -65,8 +90,13 @@ def _refuse_epochs(given: dict[str, Any], spec: Spec) -> None:
             )
 
 
-def _refuse_policies(auto_augment: str | None, spec: Spec) -> None:
-    entries = spec.at("policy")
+def _refuse_policies(given: dict[str, Any], spec: Spec) -> None:
+    entries, auto_augment = spec.at("policy"), given["auto_augment"]
+    if entries and given.get("input_size_choices") is not None:
+        raise ValueError(
+            f"{entries[0].where}: `stage` must not be policy with scheduled input sizes "
+            "(--train-img-sizes), which have transforms for each. Write `stage: batch`."
+        )
     if entries and not learned_sets(auto_augment):
         raise ValueError(
             f"{entries[0].where}: a warp with `stage: policy` must have a policy to be in, got "

@@ -27,6 +27,11 @@ def settings_of(options: dict[str, Any]) -> Settings:
             f"`prob` (--mixup-prob) must be 1 with a spec, got {settings.prob:g}. Give the mix its "
             "`p` in the spec."
         )
+    if settings.cuts and settings.switch_prob == 1:
+        raise ValueError(
+            "`switch_prob` (--mixup-switch-prob) must be below 1 with a spec that mixes, got 1: "
+            "every batch would be CutMix's. Leave it out, or take the mix out of the spec."
+        )
     if settings.mode == "half":
         raise ValueError(
             "`mode` (--mixup-mode) must be batch, pair or elem with a spec, got 'half'."
@@ -48,6 +53,11 @@ class SpecMixup(host.Mixup):
 
     def attach(self, mixes: Mixes, normal: Normal) -> None:
         """By create_loader, which knows the data."""
+        if self.mixes is not None:
+            raise RuntimeError(
+                "A Mixup must belong to one training loader where a spec mixes, but a second one "
+                "was made. Build a Mixup for each loader."
+            )
         self.mixes, self.normal = mixes, normal
 
     def __call__(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,6 +76,12 @@ class SpecCollate(host.FastCollateMixup):
     def __init__(self, **options: Any) -> None:
         self.settings = settings_of(options)
         super().__init__(**self.settings.for_timm())
+        self.claimed = False  # by a loader that mixes
 
     def __call__(self, batch: list[Any], _: Any = None) -> tuple[Tensor, Tensor]:
+        if not self.claimed:
+            raise RuntimeError(
+                "FastCollateMixup must be given to create_loader as it was patched, for the loader "
+                "does the mixing of the spec. Import it after albu_learned.timm.register."
+            )
         return stack(batch)

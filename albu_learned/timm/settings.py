@@ -58,6 +58,8 @@ class Settings:
             self._check_minmax(self.cutmix_minmax)
 
     def _check_minmax(self, bounds: Sequence[float]) -> None:
+        if not isinstance(bounds, Sequence):
+            raise TypeError(f"`cutmix_minmax` must be two numbers, low and high, got {bounds!r}.")
         if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= 1:
             raise ValueError(
                 f"`cutmix_minmax` must be two numbers, 0 <= low < high <= 1, got {list(bounds)}."

@@ -132,7 +132,7 @@ MISTAKES = [
     ("methods:\n- artifact: warp\n  resize: true", "line 3: `resize` is not a key of ClassShift"),
     ("methods:\n- artifact: fitted/picture\n  resize: 1", "line 3: `resize` must be true or false"),
     ("methods:\n- artifact: warp\n  p: 1.5", r"line 3: `p` must be in \[0, 1\], got 1.5"),
-    ("methods:\n- artifact: warp\n  p: 1e-2", "line 3: `p` must be a number .* got '1e-2'"),
+    ("methods:\n- artifact: warp\n  p: 1e-", "line 3: `p` must be a number .* got '1e-'"),
     ("methods:\n- artifact: warp\n  stage: sampel", "line 3: .* Did you mean `sample`?"),
     (
         "methods:\n- artifact: warp\n  from_epoch: -1",
@@ -158,6 +158,7 @@ MISTAKES = [
         "line 1: `modules` .* 'nowhere_installed' is not",
     ),
     ("classes: a\nmethods: []", "line 1: `classes` must be a list of names, got 'a'"),
+    ("classes: [a, a]\nmethods: []", "line 1: `classes` must name each once"),
     ("classes: [1]\nmethods: []", "line 1: `classes` must be a list of names"),
     ("methods:\n- artifact: [", "line 2: this is not YAML"),
     ("methods:\n- artifact: warp\n\tp: 1", "line 3: this is not YAML"),
@@ -185,6 +186,12 @@ def test_mixes_must_not_meet(folder, epochs):
     for pair in ([first, second], [second, first]):
         with pytest.raises(ValueError, match="line 3: only one mix may be used in an epoch"):
             spec.read(written(folder, "\n".join(["methods:", *pair])))
+
+
+@pytest.mark.parametrize(("written_as", "p"), [("1e-2", 0.01), ("5.e-1", 0.5), ("1E0", 1.0)])
+def test_numbers_need_no_point(folder, written_as, p):
+    text = f"methods: [{{artifact: warp, p: {written_as}}}]"
+    assert spec.read(written(folder, text)).entries[0].p == p
 
 
 def test_paths_hold_wherever_the_process_goes(folder, monkeypatch):

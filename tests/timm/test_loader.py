@@ -116,7 +116,7 @@ def test_a_mix_on_the_batch_after_a_warp_that_needs_hard_labels(toys, prefetcher
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_normalising_again_changes_nothing(dtype):
     normal = Normal(MEAN, STD)
-    images = (torch.randn(4, 3, 8, 8) * 2).to(dtype)
+    images = ((torch.rand(4, 3, 8, 8) - normal.mean) / normal.std).to(dtype)
     back = normal.normalised(normal.unit(images), images)
     assert back.dtype == dtype
     assert torch.allclose(back.float(), images.float(), atol=1e-6, rtol=0)
@@ -151,10 +151,34 @@ def test_epochs_are_told_and_reach_workers_that_persist(toys):
     assert data.told == [3, 0, 1, 2]
 
 
-def test_untold_epochs_are_counted(toys):
-    spec = spec_file(toys, "- {artifact: free_shift, stage: image, p: 1, until_epoch: 1}")
+@pytest.mark.parametrize("stage", ["image", "batch"])
+def test_limited_methods_must_be_told_every_epoch(toys, stage):
+    spec = spec_file(toys, f"- {{artifact: free_shift, stage: {stage}, p: 1, until_epoch: 1}}")
     made = loader(spec)
-    assert [corners(next(iter(list(made)))[0])[0][0] for _ in range(3)] == [16, 8, 8]
+    for epoch, wanted in enumerate([16, 8, 8]):
+        made.dataset.set_epoch(epoch)
+        assert corners(next(iter(made))[0])[0][0] == wanted
+        with pytest.raises(RuntimeError, match=r"line 4: .* Call loader.dataset.set_epoch"):
+            next(iter(made))  # a second look is no epoch
+
+
+def test_the_dataset_itself_tells_the_epoch_too(toys):
+    """Older releases of train.py hold on to it."""
+    spec = spec_file(toys, "- {artifact: free_shift, stage: image, p: 1, until_epoch: 1}")
+    data = Squares()
+    made = loader(spec, data)
+    data.set_epoch(1)
+    assert corners(next(iter(made))[0])[0][0] == 8
+    assert data.told == [1]
+
+
+def test_two_loaders_of_one_dataset_are_both_told(toys):
+    spec = spec_file(toys, "- {artifact: free_shift, stage: batch, p: 1, from_epoch: 2}")
+    data = Squares()
+    both = [loader(spec, data), loader(spec, data)]
+    data.set_epoch(2)
+    assert [corners(next(iter(made))[0])[0][0] for made in both] == [16, 16]
+    assert data.told == [2]
 
 
 class Stream(IterableDataset):
@@ -176,10 +200,11 @@ def test_an_iterable_dataset_is_told_epochs_and_its_batches_change(toys):
     spec = spec_file(toys, "- {artifact: free_shift, stage: batch, p: 1, from_epoch: 7}")
     data = Stream()
     made = loader(spec, data)
+    made.dataset.set_epoch(6)
     assert corners(next(iter(made))[0])[0][0] == 8
     made.dataset.set_epoch(7)
     assert corners(next(iter(made))[0])[0][0] == 16
-    assert data.told == [7]
+    assert data.told == [6, 7]
 
 
 @pytest.mark.skipif(not SCHEDULED, reason="this timm has no scheduled input sizes")
@@ -269,7 +294,10 @@ def test_mixes_take_their_epochs_and_labels_are_soft_in_all(toys):
         """,
     )
     made = loader(spec)
-    mixed = [int((soft > 0).sum(1).max()) for _ in range(3) for _, soft in made]
+    mixed = []
+    for epoch in range(3):
+        made.dataset.set_epoch(epoch)
+        mixed += [int((soft > 0).sum(1).max()) for _, soft in made]
     assert set(mixed[:4]) <= {1, 2}
     assert mixed[4:8] == [1] * 4
     assert set(mixed[8:]) == {3}

@@ -78,6 +78,17 @@ def test_a_pipeline_of_albumentations_takes_and_gives_pil():
     assert AlbumentationsTransform(Reverse("tensor"))(square()).shape == (3, 32, 32)
 
 
+def test_two_pipelines_of_one_process_draw_apart_and_again_the_same():
+    def marks():
+        torch.manual_seed(5)
+        doors = [AlbumentationsTransform(Reverse()) for _ in range(2)]
+        return [[np.asarray(door(square()))[0, 0, 0] for _ in range(8)] for door in doors]
+
+    one, other = marks()
+    assert one != other
+    assert marks() == [one, other]
+
+
 def test_floats_only_without_the_prefetcher():
     with pytest.raises(TypeError, match=r"must return uint8 images for timm's prefetcher.*float32"):
         AlbumentationsTransform(Reverse("float"))(square())
@@ -123,12 +134,12 @@ def refused(door, *args, call=SQUARE, **options):
         (refused(WarpTransform, shift().to("meta")), ValueError, "must be on the CPU"),
         (refused(GenerateTransform, shift()), TypeError, "a warp method: use the door of that"),
         (
-            refused(WarpTransform, shift(), p=1, call=SQUARE.convert("RGBA")),
+            refused(WarpTransform, shift(), p=0, call=SQUARE.convert("RGBA")),
             ValueError,
             r"mode L or RGB, got RGBA.*convert",
         ),
         (
-            refused(WarpTransform, shift(), p=1, call=torch.zeros(3, 8, 8)),
+            refused(WarpTransform, shift(), p=0, call=torch.zeros(3, 8, 8)),
             TypeError,
             "must be a PIL image here, got Tensor",
         ),

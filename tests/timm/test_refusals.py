@@ -98,9 +98,14 @@ REFUSED = [
         "must be one class number >= 0 for a method that needs labels, got -1",
     ),
     (
+        WARP % "policy",
+        {"auto_augment": "rand-m9-tlearned", "input_size_choices": [16, 32]},
+        r"must not be policy with scheduled input sizes \(--train-img-sizes\)",
+    ),
+    (
         "- {artifact: class_shift, p: 1, stage: batch}",
         {"collate_fn": ZetaCollate(num_classes=3)},
-        "must be .B,. class numbers for ClassShift, got .* soft labels",
+        "line 4: ClassShift on the batch reads class numbers, but ZetaCollate",
     ),
 ]
 
@@ -185,6 +190,12 @@ def test_a_transform_that_makes_no_tensor(toys):
         ),
         (lambda: ZetaCollate()([("x", 0)]), TypeError, "must be tensors or arrays .*got str"),
         (lambda: SpecMixup(prob=0.5), ValueError, r"`prob` \(--mixup-prob\) must be 1 with a spec"),
+        (
+            lambda: SpecMixup(cutmix_alpha=1.0, switch_prob=1),
+            ValueError,
+            r"`switch_prob` \(--mixup-switch-prob\) must be below 1",
+        ),
+        (lambda: ZetaMixup(cutmix_minmax=0.5), TypeError, "must be two numbers, .* got 0.5"),
         (lambda: SpecCollate(mode="half"), ValueError, r"`mode` \(--mixup-mode\) must be batch"),
         (lambda: SpecMixup()(IMAGES, LABELS), RuntimeError, "Build it before create_loader"),
         (patch.create_naflex_loader, NotImplementedError, r"--naflex-loader\) must not be used"),
