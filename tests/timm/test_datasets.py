@@ -117,7 +117,9 @@ def test_random_erasing_beforehand(toys):
     assert 0 < sum(rows) < len(rows) == 24
     assert all(images.min() >= 0 and images.max() <= 1 for images in seen)
     assert any((pixels(images) < -0.01).any() for images in given)
-    assert Normal(MEAN, STD).unit(torch.full((1, 3, 1, 1), 9.0)).max() == 1
+    normal, beyond = Normal(MEAN, STD), torch.full((1, 3, 1, 1), 9.0)
+    assert normal.unit(beyond).max() == 1
+    assert torch.equal(normal.normalised(beyond, beyond), normal.normalised(beyond / 9, beyond))
 
 
 @pytest.fixture
