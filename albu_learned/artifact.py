@@ -5,8 +5,8 @@
     README.md           the model card
 
 Loading is strict: an unknown key, another type, a missing or additional tensor, another shape or
-dtype raise and are named. Nothing in a folder is executed: the type is looked up in the registry of
-imported classes, the arguments are JSON, the tensors are safetensors.
+dtype and a NaN raise and are named. Nothing in a folder is executed: the type is looked up in the
+registry of imported classes, the arguments are JSON, the tensors are safetensors.
 """
 
 from __future__ import annotations
@@ -237,7 +237,8 @@ def _read_tensors(part: Part, folder: Path, where: str) -> None:
 
 
 def _compare(wanted: dict[str, Any], found: dict[str, Any], where: str) -> None:
-    """Raises if the tensors are not those that are wanted, by name, shape and dtype."""
+    """Raises if the tensors are not those that are wanted, by name, shape and dtype, or have NaN.
+    Infinity is let pass: as a bound in a buffer it has its use."""
     missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     if missing or unknown:
         raise ValueError(
@@ -251,6 +252,17 @@ def _compare(wanted: dict[str, Any], found: dict[str, Any], where: str) -> None:
                 f"{where} must hold `{name}` as {tuple(tensor.shape)} {tensor.dtype}, got "
                 f"{tuple(got.shape)} {got.dtype}."
             )
+        if _has_nan(got):
+            raise ValueError(
+                f"{where} must hold numbers as `{name}`, got NaN, which would spoil every image. "
+                "Fit the method again, at a lower learning rate."
+            )
+
+
+def _has_nan(tensor: torch.Tensor) -> bool:
+    if tensor.is_floating_point():
+        tensor = tensor.float()  # the smallest dtypes cannot be asked
+    return bool(tensor.isnan().any())
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -224,6 +224,20 @@ def test_a_broken_folder_is_named(folder, break_it, error, words):
         assert word in str(raised.value)
 
 
+def test_nan_is_refused_and_infinity_is_not(folder, tmp_path):
+    toy = al.load(folder)
+    toy.shift.data[1, 0] = float("inf")
+    toy.save_pretrained(folder)
+    assert al.load(folder).shift[1, 0] == float("inf")
+    toy.shift.data[1, 0] = float("nan")
+    with pytest.raises(ValueError, match="This ClassShift must hold numbers as `shift`, got NaN"):
+        toy.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    save_file({"shift": toy.shift.detach()}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"The artifact .* must hold numbers as `shift`, got NaN"):
+        al.load(folder)
+
+
 def test_arguments_are_checked_by_the_constructor(tmp_path):
     al.ZetaMixup().save_pretrained(tmp_path)
     edit(tmp_path, lambda config: config["arguments"].update(gamma=-1))

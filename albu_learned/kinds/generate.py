@@ -56,6 +56,11 @@ class Generate(Method):
                 f"`images` must have {made.shape[1]} channels for this {type(self).__name__}, got "
                 f"{tuple(batch.images.shape)}."
             )
+        checks.require(  # here: images of integers would hide a NaN, which turns into black
+            made.isfinite().all(),
+            f"`pixels` of {type(self).__name__} must be finite, got NaN or infinity. Look at what "
+            "it was fitted to, or at its `pixels`.",
+        )
         size = batch.images.shape[2:]
         if made.shape[2:] != size:
             if not self.resize:

@@ -30,10 +30,12 @@ import yaml
 from albu_learned.kinds import Generate, Mix
 from albu_learned.method import Method, load, methods
 
-__all__ = ["STAGES", "Entry", "Spec", "parameters"]
+__all__ = ["IN_SCRIPT", "STAGES", "Entry", "Spec", "parameters"]
 
 STAGES = ("image", "sample", "policy", "batch")
 COMMON = ("p", "stage", "from_epoch", "until_epoch")
+IN_SCRIPT = "# Defined in a script, not in a module: "  # begins a spec that others cannot read
+_KNOWN = ("albu_learned", "__main__", "")  # imported anyhow, or not to be imported
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,15 @@ class Spec:
         return tuple(entry for entry in self.entries if entry.stage in stages)
 
     def dump(self) -> str:
-        """The same spec as YAML that can stand anywhere: artifacts have absolute paths."""
+        """The same spec as YAML that can stand anywhere: artifacts have absolute paths, and the
+        modules of all methods are named, whoever has imported them here."""
         listed = [entry.as_dict() for entry in self.entries]
-        top = {"classes": self.classes, "modules": self.modules, "methods": listed}
-        return str(yaml.safe_dump({k: v for k, v in top.items() if v}, sort_keys=False))
+        own = [e.module for e in self.entries if e.module.split(".")[0] not in _KNOWN]
+        modules = list(dict.fromkeys([*self.modules, *own]))
+        top = {"classes": self.classes, "modules": modules, "methods": listed}
+        text = str(yaml.safe_dump({k: v for k, v in top.items() if v}, sort_keys=False))
+        scripted = sorted({entry.name for entry in self.entries if entry.module == "__main__"})
+        return f"{IN_SCRIPT}{', '.join(scripted)}\n{text}" if scripted else text
 
 
 def parameters(wanted: type) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ Randomness is torch's own in the process, which hosts seed for every rank and wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -80,35 +81,62 @@ class Step:
     @torch.no_grad()
     def plan(self, batch: Batch) -> Plan:
         """What shall happen to every row of a batch."""
-        given = self._in_its_order(batch)
-        self.method.check(given)
-        noise = self.method.draw(len(batch), None, batch.device)
-        checks.rows(self.method, "draw", noise, len(batch))
-        plan = self.method.plan(self.method.readable(given), noise)
-        checks.rows(self.method, "plan", plan, len(batch))
-        return plan
+        with self.naming_errors():
+            given = self._in_its_order(batch)
+            self.method.check(given)
+            noise = self.method.draw(len(batch), None, batch.device)
+            checks.rows(self.method, "draw", noise, len(batch))
+            plan = self.method.plan(self.method.readable(given), noise)
+            checks.rows(self.method, "plan", plan, len(batch))
+            self._check_finite(plan)
+            return plan
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> tuple[Batch, int]:
         """The batch, changed with probability p, and how many of its rows were.
 
-        p decides for each row; for a mix once for all. A mix makes labels soft in any case.
+        p decides for each row; for a mix once for all. A mix makes labels soft in any case. One row
+        has none to be mixed with, so it is left as it is.
         """
-        with torch.autocast(batch.device.type, enabled=False):
+        with self.naming_errors(), torch.autocast(batch.device.type, enabled=False):
             if isinstance(self.method, Mix):
                 return self._mix(self.method, batch)
             rows = self.choose(len(batch))
             if len(rows) == 0:
                 return batch, 0
+            if len(rows) == len(batch):
+                return self.method.apply(batch, self.plan(batch)), len(rows)
             chosen = batch.select(rows)
             changed = self.method.apply(chosen, self.plan(chosen))
             return batch.put(rows, changed), len(rows)
 
     def _mix(self, method: Mix, batch: Batch) -> tuple[Batch, int]:
-        fires = bool(torch.rand(()) < self.entry.p)
+        fires = bool(torch.rand(()) < self.entry.p) and len(batch) > 1
         plan = self.plan(batch) if fires else method.identity(len(batch), batch.device)
         mixed: Batch = method.apply(batch, plan)
         return mixed, len(batch) if fires else 0
+
+    @contextmanager
+    def naming_errors(self) -> Iterator[None]:
+        """Errors inside, such as those of a user's method, tell which entry they come from."""
+        try:
+            yield
+        except Exception as error:
+            note = f"{self.entry.where}: {self.entry.name} on the {self.entry.stage}"
+            told = note in getattr(error, "__notes__", ()) or self.entry.where in str(error)
+            if not told and hasattr(error, "add_note"):  # not before Python 3.11
+                error.add_note(note)
+            raise
+
+    def _check_finite(self, plan: Plan) -> None:
+        """Images of integers would hide a NaN: it turns into black."""
+        for name, values in plan.items():
+            if values.is_floating_point():
+                checks.require(
+                    values.isfinite().all(),
+                    f"{self.entry.where}: {name!r} in the plan of {self.entry.name} must be "
+                    "finite, got NaN or infinity. Look at what it was fitted to, or at its `plan`.",
+                )
 
     def _in_its_order(self, batch: Batch) -> Batch:
         """The batch with the numbers that the method has for its classes."""

@@ -10,7 +10,7 @@ The same from a command line is `albu-learned yolo train model=... data=... spec
 with a trainer class `model.train(trainer=LearnedDetectionTrainer, spec="augment.yaml", ...)`.
 """
 
-from albu_learned.ultralytics.hook import install as install
+from albu_learned.ultralytics.door import install as install
 from albu_learned.ultralytics.trainers import (
     LearnedClassificationTrainer as LearnedClassificationTrainer,
 )

@@ -14,7 +14,7 @@ from typing import Any
 from albu_learned.ultralytics.host import ClassificationDataset, Format, YOLODataset
 from albu_learned.ultralytics.work import KEY, LabelStage, PictureStage, Work
 
-__all__ = ["attach", "parts"]
+__all__ = ["attach", "detach", "parts", "works"]
 
 TO_TENSOR = ("ToTensor", "PILToTensor", "ToImage")
 
@@ -24,6 +24,11 @@ def parts(dataset: Any) -> list[Any]:
     return list(getattr(dataset, "datasets", None) or [dataset])
 
 
+def works(dataset: Any) -> list[Work]:
+    """What the parts of a data set do, of those that do anything."""
+    return [vars(each)[KEY] for each in parts(dataset) if KEY in vars(each)]
+
+
 def attach(dataset: Any, work: Work) -> None:
     """Makes a data set do the work, instead of any that it was given before."""
     plain: Any = getattr(dataset, "_plain", type(dataset))
@@ -31,6 +36,17 @@ def attach(dataset: Any, work: Work) -> None:
     dataset.albu_learned = work
     dataset.__class__ = wanted
     setattr(dataset, wanted._transforms, getattr(dataset, wanted._transforms))
+
+
+def detach(dataset: Any) -> None:
+    """Leaves a data set as it was before `attach`."""
+    if not hasattr(dataset, "_plain"):
+        return
+    transforms = getattr(dataset, dataset._transforms)
+    stages = (LabelStage, PictureStage)
+    transforms.transforms = [each for each in transforms.transforms if not isinstance(each, stages)]
+    dataset.__class__ = dataset._plain
+    del dataset.albu_learned
 
 
 @cache

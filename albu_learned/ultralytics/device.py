@@ -42,7 +42,7 @@ def change_batch(step: Step, batch: dict[str, Any], task: str, overlap: bool | N
     """
     if task not in _TASKS:
         raise ValueError(f"`task` must be one of {_TASKS}, got {task!r}.")
-    with torch.autocast(batch["img"].device.type, enabled=False):
+    with step.naming_errors(), torch.autocast(batch["img"].device.type, enabled=False):
         if isinstance(step.method, Mix):
             _refuse_prompts(step, batch)
             return mix(step, batch, task == "obb", overlap)

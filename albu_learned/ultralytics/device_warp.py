@@ -14,6 +14,7 @@ from ultralytics.utils.ops import xyxy2xywh, xyxyxyxy2xywhr
 from albu_learned.batch import Batch, Rows
 from albu_learned.spec import Step
 from albu_learned.ultralytics import overlap as masks
+from albu_learned.ultralytics import tight
 from albu_learned.ultralytics.objects import clip, enclosure, outline
 from albu_learned.ultralytics.targets import corners_of, image_of, keep, scale_of
 
@@ -41,9 +42,11 @@ def warp(step: Step, batch: dict[str, Any], oriented: bool, overlap: bool | None
     _put(batch, "img", chosen.images, moved.images)
     image = image_of(batch)
     kept = torch.ones(len(image), dtype=torch.bool, device=image.device)
+    before = batch["bboxes"]
     if moved.points is not None:
         kept[chosen.objects] = _place(batch, chosen.objects, moved.points.values, oriented)
     if "masks" in batch:
+        _tighten(batch, before, given, moved, chosen)
         _put_masks(batch, moved, chosen, kept)
     keep(batch, kept, image[kept])
     return len(chosen.images)
@@ -109,6 +112,19 @@ def _place(batch: dict[str, Any], objects: Tensor, points: Tensor, oriented: boo
         columns = batch["keypoints"].shape[2]
         _put(batch, "keypoints", objects, torch.from_numpy(moved.keypoints[..., :columns]))
     return torch.from_numpy(kept).to(objects.device)
+
+
+def _tighten(
+    batch: dict[str, Any], before: Tensor, given: Batch, moved: Batch, chosen: _Chosen
+) -> None:
+    """Cuts boxes to the masks in them, of the objects whose box was that of their mask before."""
+    if len(chosen.objects) == 0:
+        return
+    objects, image, size = chosen.objects, chosen.image, batch["masks"].shape[1:]
+    filled = tight.agree(before[objects], tight.around(given, image), size)
+    boxes = batch["bboxes"][objects]
+    cut = tight.tighten(boxes, tight.around(moved, image), filled, size)
+    _put(batch, "bboxes", objects, cut)
 
 
 def _seen(given: Tensor, moved: Tensor) -> np.ndarray:

@@ -45,7 +45,7 @@ def change_labels(step: Step, labels: dict[str, Any], oriented: bool = False) ->
     if len(step.choose(1)) == 0:
         return False
     image, method = labels["img"], step.method
-    with torch.autocast("cpu", enabled=False):
+    with step.naming_errors(), torch.autocast("cpu", enabled=False):
         given = _as_batch(image, labels["instances"], "boxes" in method.needs)
         plan = step.plan(given)
         if isinstance(method, Warp):
@@ -78,7 +78,7 @@ def change_picture(step: Step, image: Image.Image, label: int) -> tuple[Image.Im
     if len(step.choose(1)) == 0:
         return image, False
     array, method = np.array(image), step.method
-    with torch.autocast("cpu", enabled=False):
+    with step.naming_errors(), torch.autocast("cpu", enabled=False):
         rows = torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)[None]
         given = Batch(images=rows, labels=torch.tensor([int(label)]))
         plan = step.plan(given)

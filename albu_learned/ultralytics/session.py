@@ -19,7 +19,12 @@ from albu_learned.ultralytics.device import change_batch, change_classified
 from albu_learned.ultralytics.find import RUN_FILE
 from albu_learned.ultralytics.given import check_classes, check_stages, given
 from albu_learned.ultralytics.host import LOGGER, RANK
-from albu_learned.ultralytics.settings import check_albumentations, check_channels
+from albu_learned.ultralytics.settings import (
+    check_albumentations,
+    check_batch,
+    check_channels,
+    check_epochs,
+)
 from albu_learned.ultralytics.work import KEY, Work, total
 
 __all__ = ["Session"]
@@ -40,12 +45,13 @@ class Session:
         self.late = [step.to(trainer.device) for step in steps(spec.at("batch"), host)]
         self.tally = Tally([step.entry for step in (*self.early, *self.late)])
         self.epoch = int(trainer.start_epoch)
-        self.works: list[Work] = []
+        self.told: int | None = None  # the epoch that was begun
         self.undo: list[tuple[str, Any]] = []
         self.announced = RANK not in (-1, 0)
 
     def attach(self) -> None:
         check_channels(self.trainer.args, self.late)
+        check_epochs(self.trainer, self.spec)
         self._dress(self.trainer.train_loader)
         self._wrap("get_dataloader", self._loader)
         self._wrap("preprocess_batch", self._batch)
@@ -62,24 +68,32 @@ class Session:
             else:
                 setattr(self.trainer, name, before)
         self.undo.clear()
+        for part in dataset.parts(self.trainer.train_loader.dataset):
+            dataset.detach(part)
 
     def begin(self, epoch: int) -> None:
         """An epoch, or the same epoch once more."""
         self.tally.clear()
-        before, self.epoch = self._active(), epoch
+        self.told = self.epoch = epoch
+        loader = self.trainer.train_loader
         active = self._active()
-        if active == before:
+        stale = [work for work in dataset.works(loader.dataset) if work.active != active]
+        if not stale:
             return
-        for work in self.works:
+        for work in stale:
             work.active = active
         # Workers hold copies of the data set, and have samples of this epoch ready by now.
-        loader = self.trainer.train_loader
         if hasattr(loader.sampler, "set_epoch"):
             loader.sampler.set_epoch(epoch)  # before a worker draws from it
         loader.reset()
 
     def end(self) -> None:
         """Raises if the epoch was not what the spec says."""
+        if self.told != self.trainer.epoch:
+            raise RuntimeError(
+                f"A training with a spec must run `on_train_epoch_start` of its hook, but epoch "
+                f"{self.trainer.epoch} began without it. Leave that callback where it is."
+            )
         self.tally.close(self.epoch)
 
     def _active(self) -> frozenset[int]:
@@ -96,11 +110,10 @@ class Session:
         return loader
 
     def _dress(self, loader: Any) -> None:
-        self.works = []
+        check_batch(loader, self.late)
         for part in dataset.parts(loader.dataset):
             check_albumentations(self.trainer.args, part)
-            self.works.append(Work(self.early, self._active()))
-            dataset.attach(part, self.works[-1])
+            dataset.attach(part, Work(self.early, self._active()))
         if getattr(loader, "iterator", None) is not None:  # its workers have copies already
             loader.reset()
 
@@ -124,9 +137,11 @@ class Session:
         return change_batch(step, batch, self.task, overlap=bool(self.trainer.args.overlap_mask))
 
     def _add(self, number: int, step: Step, rows: int, changed: int) -> None:
-        """p is decided for each row, by a mix for all of them at once."""
-        once = step.entry.kind == "mix"
-        self.tally.add(number, 1 if once else rows, min(changed, 1) if once else changed)
+        """p is decided for each row, by a mix for all of them at once. A last batch of one image
+        can be mixed with nothing, so it is not counted."""
+        if step.entry.kind == "mix":
+            rows, changed = int(rows > 1), min(changed, 1)
+        self.tally.add(number, rows, changed)
 
     def _count(self, evidence: Any) -> None:
         if not self.early:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from albu_learned.spec import Step
-from albu_learned.ultralytics.host import Albumentations
+from albu_learned.spec import Spec, Step
+from albu_learned.ultralytics.host import LOGGER, Albumentations
 
-__all__ = ["check_albumentations", "check_channels"]
+__all__ = ["check_albumentations", "check_batch", "check_channels", "check_epochs"]
 
 
 def check_channels(args: Any, late: Sequence[Step]) -> None:
@@ -20,6 +20,32 @@ def check_channels(args: Any, late: Sequence[Step]) -> None:
                 f"`bgr` must be 0 for {step.entry.name} on the batch, got {args.bgr}: it reads "
                 "colours, and this swaps them at random. Use another stage, or bgr=0."
             )
+
+
+def check_batch(loader: Any, late: Sequence[Step]) -> None:
+    """One image has nothing to be mixed with."""
+    for step in late:
+        if step.entry.kind == "mix" and step.entry.p > 0 and loader.batch_size == 1:
+            raise ValueError(
+                f"{step.entry.where}: `batch` must be at least 2 for {step.entry.name}, got 1: it "
+                "mixes the images of a batch. On several GPUs each needs 2. Raise it, or leave "
+                "the mix out."
+            )
+
+
+def check_epochs(trainer: Any, spec: Spec) -> None:
+    """An entry that begins behind the last epoch is never used. One that has ended already, in a
+    run that is resumed, has been."""
+    for entry in spec.entries:
+        if entry.p == 0 or any(map(entry.active, range(trainer.epochs))):
+            continue
+        rule = (
+            f"{entry.where}: {entry.name} must be active in one of the {trainer.epochs} epochs of "
+            f"the training, which count from 0, got from_epoch={entry.from_epoch}"
+        )
+        if not trainer.args.time:
+            raise ValueError(f"{rule}. Begin it earlier, train longer, or leave it out.")
+        LOGGER.warning(f"{rule}. Whether `time` allows for so many will be seen.")
 
 
 def check_albumentations(args: Any, part: Any) -> None:

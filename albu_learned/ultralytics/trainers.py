@@ -55,9 +55,9 @@ class _Learned:
 def _find(overrides: dict[str, Any], listed: Callbacks) -> Spec:
     """Takes the argument `spec` out, which Ultralytics does not know, or looks elsewhere."""
     given = overrides.pop("spec", None)
-    if given is not None:
-        return find.as_spec(given)
     hook = installed(listed)  # in a process that the host has started, for one
+    if given is not None:
+        return _only(find.as_spec(given), hook)
     spec = hook.spec if hook else find.of_environment() or _resumed(overrides.get("resume"))
     if spec is None:
         raise ValueError(
@@ -65,6 +65,15 @@ def _find(overrides: dict[str, Any], listed: Callbacks) -> Spec:
             f"the environment variable {find.VARIABLE}."
         )
     return spec
+
+
+def _only(given: Spec, hook: Hook | None) -> Spec:
+    if hook is not None and hook.spec != given:
+        raise ValueError(
+            f"A training must have one spec, got {given.path!r} as `spec`, but the model has "
+            f"{hook.spec.path!r} from install(). Use either."
+        )
+    return given
 
 
 def _resumed(resume: Any) -> Spec | None:

@@ -1,7 +1,11 @@
 """The entries of a spec at work on batches, and the count of what they did."""
 
+import dataclasses
+import sys
+
 import pytest
 import torch
+import yaml
 
 import albu_learned as al
 from albu_learned import spec
@@ -172,6 +176,74 @@ def test_it_moves_to_a_device(make):
     step = make(method).to(torch.device("meta"))
     assert step.method.shift.device.type == "meta"
     assert step.order.device.type == "meta"
+
+
+def test_one_row_has_none_to_be_mixed_with(make):
+    batch = labelled(1)
+    mixed, count = make("ZetaMixup", p=1)(batch)
+    assert count == 0
+    assert mixed.labels.shape == (1, 2)
+    assert torch.equal(mixed.images, batch.images)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_plan_is_of_finite_numbers(make, value):
+    step = make(toys.FreeShift(), p=1)
+    step.method.shift.data[0] = value
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"line 2: 'shift' in the plan of FreeShift must be fini"):
+        step(al.Batch(images=images))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_pixels_are_finite_numbers(make, dtype):
+    step = make(toys.ClassPicture(), p=1)
+    step.method.picture.data[0, 0, 0, 0] = float("nan")
+    batch = al.Batch(images=torch.zeros(2, 3, 8, 8, dtype=dtype), labels=torch.tensor([1, 0]))
+    with pytest.raises(ValueError, match="`pixels` of ClassPicture must be finite"):
+        step(batch)
+
+
+class Faulty(toys.FreeShift):
+    """A user's method with a mistake in one of its parts."""
+
+    def __init__(self, num_classes=2, noise=0.0, part="plan"):
+        super().__init__(num_classes, noise)
+        self.part = part
+
+    def plan(self, batch, noise):
+        return {"shift": self._shift("plan", noise["z"])}
+
+    def field(self, plan):
+        return super().field({"shift": self._shift("field", plan["shift"])})
+
+    def _shift(self, part, values):
+        return values[1, 2, 3] if part == self.part else values
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="errors have no notes")
+@pytest.mark.parametrize("part", ["plan", "field"])
+def test_an_error_of_a_method_names_its_entry(make, part):
+    step = make(Faulty(part=part), p=1)
+    with pytest.raises(IndexError) as raised:
+        step(al.Batch(images=torch.rand(2, 3, 8, 8)))
+    (note,) = raised.value.__notes__
+    assert note.endswith("s.yaml, line 2: Faulty on the sample")
+
+
+def test_a_dump_names_the_modules_of_its_methods(make, tmp_path):
+    entries = (make(toys.FreeShift()).entry, make("ZetaMixup").entry)
+    dumped = spec.Spec(entries, modules=["json"]).dump()
+    assert yaml.safe_load(dumped)["modules"] == ["json", toys.__name__]
+    (tmp_path / "again.yaml").write_text(dumped)
+    assert [e.name for e in spec.read(tmp_path / "again.yaml").entries] == [
+        "FreeShift",
+        "ZetaMixup",
+    ]
+    scripted = dataclasses.replace(entries[1], module="__main__")
+    first, *rest = spec.Spec((scripted,)).dump().splitlines()
+    assert first == "# Defined in a script, not in a module: ZetaMixup"
+    assert "modules" not in yaml.safe_load("\n".join(rest))
 
 
 class TestTally:

@@ -1,5 +1,6 @@
 """The command `albu-learned yolo`, without a training; one is in test_processes."""
 
+import logging
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ from albu_learned import cli
 from albu_learned.spec import read
 from albu_learned.ultralytics import command
 from albu_learned.ultralytics.hook import installed
-from tests.ultralytics.runs import spec_file
+from tests.ultralytics.runs import SETTINGS, model, spec_file
 
 
 @pytest.fixture
@@ -56,7 +57,20 @@ def test_takes_the_spec_out_and_leaves_all_as_it_was(arguments, spec, seen):
     assert argv == cfg.ARGV
 
 
-@pytest.mark.parametrize("arguments", [["val", "model=a.pt"], ["version"], ["predict"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["val", "model=a.pt"],
+        ["train", "mode=val"],
+        ["version"],
+        ["--help"],
+        ["-h"],
+        ["Check"],
+        ["settings", "sync=False"],
+        ["predict"],
+        [],
+    ],
+)
 def test_other_commands_pass(arguments, seen):
     command.run(*command.parse(arguments))
     assert seen == [(arguments, None)]
@@ -77,6 +91,12 @@ def test_leaves_all_as_it_was_after_an_error(spec, monkeypatch):
     [
         (["train", "data=a"], "`spec` must be given to train"),
         (["data=a", "model=b"], "`spec` must be given to train"),
+        (["resume", "model=nowhere/weights/last.pt"], "`spec` must be given to train"),
+        (["detect", "model=b"], "`spec` must be given to train"),
+        (["val", "mode=train"], "`spec` must be given to train"),
+        (["cfg=nowhere.yaml", "epochs=3"], "`spec` must be given to train"),
+        (["train", "spec={}", "--spec={}"], "`spec` must be given once"),
+        (["version", "spec={}"], "`spec` must be left out of the mode 'version'"),
         (["mode=train", "val=False"], "`spec` must be given to train"),
         (["train", "resume", "model=nowhere/weights/last.pt"], "`spec` must be given to train"),
         (["val", "spec={}"], "`spec` must be left out of the mode 'val'"),
@@ -92,6 +112,45 @@ def test_what_the_user_did_wrong_is_one_line(arguments, message, spec, capsys):
     lines = [line for line in capsys.readouterr().err.splitlines() if "albu-learned:" in line]
     assert len(lines) == 1
     assert message in lines[0]
+
+
+def test_a_file_of_settings_is_read(tmp_path, seen, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text("mode: train\ndata: a.yaml\nresume: null\n")
+    with pytest.raises(ValueError, match="`spec` must be given to train"):
+        command.parse(["cfg=my.yaml"])
+    command.run(*command.parse(["cfg=my.yaml", "val"]))  # arguments go before the file
+    (tmp_path / "my.yaml").write_text("mode: val")
+    command.run(*command.parse(["cfg=my.yaml"]))
+    assert [arguments for arguments, _ in seen] == [["cfg=my.yaml", "val"], ["cfg=my.yaml"]]
+    with pytest.raises(ValueError, match="`spec` must be left out of the mode 'val'"):
+        command.parse(["cfg=my.yaml", "spec=spec.yaml"])
+
+
+def test_a_training_that_was_not_foreseen_stops(data, tmp_path, monkeypatch, caplog):
+    given = {**SETTINGS, "project": str(tmp_path), "epochs": 1}
+    sources = [data("classify"), [data("classify")]]
+    monkeypatch.setattr(
+        cfg, "entrypoint", lambda: model("classify").train(**given, data=sources[0])
+    )
+    with pytest.raises(ValueError, match="`spec` must be given to train"):
+        command.run(["val"], None)
+    monkeypatch.setattr(
+        cfg, "entrypoint", lambda: model("classify").train(**given, data=sources[1])
+    )
+    with caplog.at_level(logging.ERROR, logger="ultralytics"):
+        command.run(["val"], None)  # of several data sets the host skips those that fail
+    assert "`spec` must be given to train" in caplog.text
+    assert not list(tmp_path.rglob("*.pt"))
+
+    def elsewhere():  # the processes of other GPUs run this one alone
+        for function in base.get_default_callbacks()["on_pretrain_routine_end"]:
+            function(None)
+
+    monkeypatch.setattr(cfg, "entrypoint", elsewhere)
+    with pytest.raises(ValueError, match="`spec` must be given to train"):
+        command.run(["val"], None)
+    elsewhere()
 
 
 def test_the_environment_names_a_spec(spec, seen, monkeypatch):

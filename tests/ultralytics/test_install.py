@@ -1,7 +1,10 @@
 """The door itself: without its host, with an old one, and its trainer classes."""
 
+import copy
+import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,9 +87,39 @@ def test_where_a_trainer_finds_its_spec(data, tmp_path, monkeypatch):
     assert entries(trainer(data, tmp_path, spec=read(halves))) == ["Halves"]
 
 
+def test_a_trainer_has_one_spec(data, tmp_path):
+    made = install(model("classify"), spec_file(tmp_path, FLOOD))
+    given = {**SETTINGS, **STILL, "data": data("classify"), "project": str(tmp_path), "epochs": 1}
+    given["trainer"] = LearnedClassificationTrainer
+    made.train(**given, spec=tmp_path / "spec.yaml")
+    with pytest.raises(ValueError, match="A training must have one spec, got"):
+        made.train(**given, spec=spec_file(tmp_path, "method: Halves"))
+
+
 def test_a_trainer_checks_its_spec(data, tmp_path):
     with pytest.raises(ValueError, match="needs boxes"):
         trainer(data, tmp_path, spec=spec_file(tmp_path, "method: BoxPaint"))
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_of_a_model_trains_itself(twin_of, data, tmp_path):
+    made = install(model("classify"), spec_file(tmp_path, FLOOD))
+    twin = twin_of(made)
+    record = Recorder().listen(twin)
+    given = {**SETTINGS, **STILL, "epochs": 1, "project": str(tmp_path)}
+    twin.train(data=data("classify"), **given)
+    assert record.images(0)[:, 1:].max() < 0.02
+    assert twin.trainer is not None
+    assert made.trainer is None
+
+
+def test_a_train_of_the_model_itself_is_kept(tmp_path):
+    made, called = model("classify"), []
+    made.trainer = SimpleNamespace(ddp=True)  # as where other processes train
+    made.train = lambda **settings: called.append(settings)
+    for _ in range(2):
+        install(made, spec_file(tmp_path, FLOOD)).train(data="flowers")
+    assert called == [{"data": "flowers"}] * 2
 
 
 def test_tuning_would_lose_the_spec(tmp_path):

@@ -1,5 +1,7 @@
 """Other processes: the ones of several GPUs, a resumed run, the command line, no network."""
 
+import dataclasses
+import importlib
 import os
 import shutil
 import subprocess
@@ -9,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from ultralytics import YOLO
 from ultralytics.utils.dist import ddp_cleanup, generate_ddp_file
 
+from albu_learned.spec import Spec, read
 from albu_learned.ultralytics import LearnedClassificationTrainer, LearnedDetectionTrainer, install
 from tests.ultralytics.runs import MODEL, SETTINGS, STILL, Recorder, model, spec_file
 
@@ -122,6 +126,25 @@ def test_resuming_in_another_process(data, tmp_path):
     assert written["methods"][0]["method"] == "Flood"
     (tmp_path / "spec.yaml").unlink()
     assert batches(fresh(RESUME, last)) == [["1", "True"], ["1", "True"]]
+
+
+def test_resuming_with_a_method_that_the_script_imported(data, tmp_path):
+    spec = spec_file(tmp_path, FLOOD, modules=["albu_learned"])
+    importlib.import_module("tests.ultralytics.toys")
+    last = interrupted(data, tmp_path, spec)
+    assert batches(fresh(RESUME, last)) == [["1", "True"], ["1", "True"]]
+
+
+def test_a_spec_that_cannot_be_found_again(data, tmp_path):
+    last = interrupted(data, tmp_path, spec_file(tmp_path, FLOOD))
+    written = tmp_path / "run" / "albu_learned.yaml"
+    entry = dataclasses.replace(read(written).entries[0], name="Gone", module="__main__")
+    written.write_text(Spec((entry,)).dump())
+    with pytest.raises(ValueError, match="for Gone was defined in the script, not in a module"):
+        install(YOLO(last))
+    model("classify").train(data=data("classify"), project=str(tmp_path), name="run", **SETTINGS)
+    with pytest.raises(ValueError, match=r"must be given: .* a later run in this folder was train"):
+        install(YOLO(last))
 
 
 def test_resuming_with_a_trainer_class(data, tmp_path):

@@ -1,12 +1,19 @@
 """What a spec cannot do here, said before the first epoch; and no epoch goes without its work."""
 
+import logging
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
+from ultralytics.models.yolo.classify import ClassificationTrainer
+from ultralytics.utils import DEFAULT_CFG
 
 import albu_learned as al
 from albu_learned.spec import read
 from albu_learned.ultralytics import install
-from albu_learned.ultralytics.hook import Hook
+from albu_learned.ultralytics.hook import EVENTS, Hook
+from albu_learned.ultralytics.settings import check_epochs
 from tests.toys import ClassPicture
 from tests.ultralytics.runs import SETTINGS, STILL, model, spec_file, train
 
@@ -109,6 +116,36 @@ def test_channels_that_are_swapped_at_random(data, tmp_path):
         begin("detect", data, tmp_path, spec, bgr=0.5)
 
 
+def test_a_mix_of_one_image(data, tmp_path):
+    spec = spec_file(tmp_path, "method: ZetaMixup")
+    with pytest.raises(ValueError, match=r"`batch` must be at least 2 for ZetaMixup, got 1"):
+        begin("detect", data, tmp_path, spec, batch=1)
+    begin(
+        "detect", data, tmp_path, spec_file(tmp_path, "method: ZetaMixup, p: 0"), batch=1, epochs=1
+    )
+
+
+def test_a_last_batch_of_one_image_is_not_counted(data, tmp_path, monkeypatch):
+    """One batch that p=0.9999 spares is chance; two would not be."""
+    monkeypatch.setattr("albu_learned.ultralytics.session.change_classified", lambda *_: 0)
+    spec = spec_file(tmp_path, "method: Halves, p: 0.9999")
+    begin("classify", data, tmp_path, spec, batch=7, epochs=1)
+    with pytest.raises(RuntimeError, match="none of 2 rows"):
+        begin("classify", data, tmp_path, spec, batch=6, epochs=1)
+
+
+def test_an_entry_behind_the_last_epoch(data, tmp_path, caplog):
+    spec = spec_file(tmp_path, "method: FreeShift, from_epoch: 2")
+    with pytest.raises(ValueError, match=r"FreeShift must be active in one of the 2 epochs"):
+        begin("classify", data, tmp_path, spec)
+    with caplog.at_level(logging.WARNING, logger="ultralytics"):
+        begin("classify", data, tmp_path, spec, time=1e-5)  # which says how many there are
+    assert "FreeShift must be active in one of the 2 epochs" in caplog.text
+    begin("classify", data, tmp_path, spec_file(tmp_path, "method: FreeShift, p: 0, from_epoch: 2"))
+    over = read(spec_file(tmp_path, "method: FreeShift, until_epoch: 2"))
+    check_epochs(SimpleNamespace(epochs=5, start_epoch=3, args=SimpleNamespace(time=None)), over)
+
+
 def test_a_transform_that_ultralytics_could_not_make(data, tmp_path):
     pytest.importorskip("albumentations")
     wrong = [
@@ -171,8 +208,59 @@ def workers(trainer):
 @pytest.mark.parametrize("task", ["detect", "classify"])
 def test_a_defect_in_a_worker_ends_the_training(task, data, tmp_path):
     spec = spec_file(tmp_path, "method: Broken, p: 1, stage: sample")
-    with pytest.raises(ZeroDivisionError, match="a defect of the method"):
+    with pytest.raises(ZeroDivisionError, match="a defect of the method") as raised:
         begin(task, data, tmp_path, spec, callbacks={"on_pretrain_routine_start": workers})
+    if sys.version_info >= (3, 11):
+        assert "spec.yaml, line 4: Broken on the sample" in str(raised.value)
+
+
+def without(event):
+    def lose(trainer):
+        trainer.callbacks[event] = []
+
+    return lose
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ("on_pretrain_routine_end", "must run `on_pretrain_routine_end` of its hook"),
+        ("on_train_epoch_start", "epoch 0 began without it"),
+    ],
+)
+def test_callbacks_that_are_lost_on_the_way(event, message, data, tmp_path):
+    spec = spec_file(tmp_path, "method: FreeShift")
+    lose = {"on_pretrain_routine_start": without(event)}
+    with pytest.raises(RuntimeError, match=message):
+        begin("classify", data, tmp_path, spec, callbacks=lose)
+
+
+class Forgetful(ClassificationTrainer):
+    """Drops the callbacks that it is given, as trainers of users do."""
+
+    def __init__(self, cfg=DEFAULT_CFG, overrides=None, _callbacks=None):
+        super().__init__(cfg, overrides)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_trainer_without_callbacks(several, data, tmp_path):
+    made = install(model("classify"), spec_file(tmp_path, "method: FreeShift"))
+    given = {**SETTINGS, **STILL, "epochs": 1, "project": str(tmp_path)}
+    given["data"] = [data("classify")] * 2 if several else data("classify")
+    with pytest.raises(RuntimeError, match="has trained without it"):
+        made.train(trainer=Forgetful, **given)
+    results = made.train(**given)
+    if several:
+        assert len(made.trainer.trainers) == 2
+        assert all(results.values())
+
+
+@pytest.mark.parametrize("event", [None, *EVENTS])
+def test_callbacks_that_are_cleared(event, tmp_path):
+    made = install(model("classify"), spec_file(tmp_path, "method: FreeShift"))
+    made.clear_callback(event) if event else made.reset_callbacks()
+    with pytest.raises(RuntimeError, match=f"must have its hook, but {event or ''}.*lost it"):
+        made.train(data="nowhere")
 
 
 def test_two_hooks(data, tmp_path):

@@ -1,6 +1,7 @@
 """Learned methods on one sample of Ultralytics: labels stay where the pixels are."""
 
 import copy
+import sys
 
 import cv2
 import numpy as np
@@ -376,6 +377,19 @@ def test_a_picture_is_made_in_the_colours_of_its_class():
     expected = method.picture[1].detach().permute(1, 2, 0).numpy() * 255
     assert np.abs(np.asarray(made) - expected).max() <= 0.5
     assert np.asarray(image).max() == 0
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="errors have no notes")
+def test_an_error_in_a_field_names_its_entry():
+    broken = at_work(scenes.Fixed(lambda rows: 1 / 0))
+    picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    for change in (
+        lambda: change_picture(broken, picture, 0),
+        lambda: change_labels(broken, scenes.labels_of([], (8, 8))),
+    ):
+        with pytest.raises(ZeroDivisionError) as raised:
+            change()
+        assert raised.value.__notes__ == ["toy.yaml:1: Fixed on the sample"]
 
 
 def test_pictures_p_and_refusals():

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from ultralytics.data.dataset import ClassificationDataset
 
 from albu_learned.ultralytics import install
 from albu_learned.ultralytics.dataset import attach
@@ -94,6 +95,20 @@ def test_epochs_of_an_entry(data, tmp_path):
     assert record.images(2)[:, 1:].amax() == 0
 
 
+def test_another_loader_is_not_in_the_way_of_the_one_that_is_used(data, tmp_path):
+    made = install(model("detect"), spec_file(tmp_path, FLOOD.format("sample") + ", from_epoch: 1"))
+    record = Recorder().listen(made)
+
+    def build(trainer):
+        trainer.get_dataloader(trainer.data["train"], batch_size=4, rank=-1, mode="train")
+
+    made.add_callback("on_train_start", build)
+    made.train(data=data("detect"), project=str(tmp_path), **SETTINGS, **STILL)
+    assert red(record.images(0)) == 0
+    assert red(record.images(1)) == 1
+    assert type(made.trainer.train_loader.dataset).__name__ == "YOLODataset"
+
+
 @pytest.mark.parametrize(("task", "context"), [("detect", "spawn"), ("classify", "fork")])
 def test_workers_draw_apart(task, context, data, tmp_path):
     made = install(model(task), spec_file(tmp_path, FLOOD.format("image")))
@@ -120,6 +135,12 @@ def test_training_twice_augments_once(data, tmp_path):
         assert red(record.images(0)) == 1
         ours = {"albu_learned", "preprocess_batch", "get_dataloader", "plot_training_samples"}
         assert not ours & vars(made.trainer).keys()  # taken off, so that it can train again
+        used = made.trainer.train_loader.dataset
+        assert type(used) is ClassificationDataset
+        assert "albu_learned" not in vars(used)
+        kinds = [type(each).__name__ for each in used.torch_transforms.transforms]
+        assert "ToTensor" in kinds
+        assert "PictureStage" not in kinds
         assert len([f for f in made.callbacks["teardown"] if "Hook" in str(f)]) == 1
 
 
