@@ -6,8 +6,8 @@ and training steps, with and without each method.
 Every arm has a loader of its own over the same pictures; arms take turns, epoch by epoch, so that a
 busy machine slows all of them, and each figure is the median of its epochs. "overhead" is the time
 an image takes beside the arm without any method. The warp and the generator here are small ones,
-made for this: what a hook costs, not what a method costs. One process a column of cores: with all
-cores busy in workers, a method on the batch competes with them.
+made for this: what a hook costs, not what a method costs. Where workers keep all cores busy, what
+is done on the batch competes with them.
 """
 
 from __future__ import annotations
@@ -279,10 +279,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What learned methods cost in real training.")
     parser.add_argument("--host", choices=["timm", "ultralytics", "both"], default="both")
     parser.add_argument("--data", type=Path, help="image folder (timm), data.yaml (ultralytics)")
-    parser.add_argument("--count", type=int, default=256, help="pictures that are made, if no data")
+    parser.add_argument("--count", type=int, default=128, help="pictures that are made, if no data")
     parser.add_argument("--side", type=int, default=320, help="their size in pixels")
-    parser.add_argument("--size", type=int, default=160, help="size in training")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--size", type=int, default=128, help="size in training")
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--model", default="resnet18", help="of timm")
     parser.add_argument("--device", default="cpu")
