@@ -119,7 +119,11 @@ def write(part: Part, about: About, card: str, folder: Path) -> None:
 
 def type_of(folder: Path, kind: type[Part]) -> str:
     """The type that an artifact names, which must be of the given kind; nothing else is read."""
-    named: str = _read_config(folder)["type"]
+    return _named(_read_config(folder), folder, kind)
+
+
+def _named(config: dict[str, Any], folder: Path, kind: type[Part]) -> str:
+    named: str = config["type"]
     if named in registry(kind):
         return named
     where = f"The artifact {str(folder)!r}"
@@ -133,8 +137,8 @@ def type_of(folder: Path, kind: type[Part]) -> str:
 
 def read(folder: Path, kind: type[Part]) -> tuple[Part, About]:
     """Reads the artifact in a folder, which must be of the given kind."""
-    type_of(folder, kind)
     config = _read_config(folder)
+    _named(config, folder, kind)
     where = f"The artifact {str(folder)!r}"
     about = _read_about(config["about"], where)
     part = build(config, where)

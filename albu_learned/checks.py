@@ -6,9 +6,11 @@ saved; True and False are not numbers here.
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -69,6 +71,22 @@ def hard_labels(method: Any, batch: Batch) -> None:
             f"`labels` must be (B,) class numbers for {type(method).__name__}, got "
             f"{tuple(batch.labels.shape)} soft labels. Put it before mixes."
         )
+
+
+def on_cpu(method: Any, where: str, otherwise: str = "") -> None:
+    """Raises if a method has tensors elsewhere than where its door works."""
+    places = {tensor.device.type for tensor in method.state_dict().values()} - {"cpu"}
+    if places:
+        raise ValueError(
+            f"`method` must be on the CPU for {where}, got {sorted(places)}. Give method.cpu()"
+            f"{otherwise}."
+        )
+
+
+def nearest(given: Any, known: Iterable[str]) -> str:
+    """The end of a message about a wrong name: the right one that is most like it, if one is."""
+    near = difflib.get_close_matches(str(given), list(known), n=1)
+    return f" Did you mean `{near[0]}`?" if near else ""
 
 
 def class_numbers(labels: Tensor, count: int, what: str) -> None:

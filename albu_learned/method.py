@@ -132,18 +132,24 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
                 f"{type(self).__name__} needs at least one row, got an empty batch. "
                 "Skip empty batches, or set drop_last in the loader."
             )
-        self.check(given)
-        device = given.device
-        noise = self.draw(len(given), generator, _device_of(generator, device))
-        checks.rows(self, "draw", noise, len(given))
-        noise = {name: tensor.to(device) for name, tensor in noise.items()}
-        plan = self.plan(self.readable(given), noise)
-        checks.rows(self, "plan", plan, len(given))
-        result = self.change(given, plan)
+        result = self.change(given, self.planned(given, generator))
         if isinstance(batch, Batch):
             return result
         assert result.images is not None
         return result.images if result.labels is None else (result.images, result.labels)
+
+    @final
+    def planned(self, batch: Batch, generator: torch.Generator | None = None) -> Plan:
+        """What shall happen to every row, with noise drawn for it. For doors that plan and apply
+        apart, and need not keep the noise."""
+        self.check(batch)
+        device = batch.device
+        noise = self.draw(len(batch), generator, _device_of(generator, device))
+        checks.rows(self, "draw", noise, len(batch))
+        noise = {name: tensor.to(device) for name, tensor in noise.items()}
+        plan = self.plan(self.readable(batch), noise)
+        checks.rows(self, "plan", plan, len(batch))
+        return plan
 
     @final
     def readable(self, batch: Batch) -> Batch:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from albu_learned import checks
 from albu_learned.albumentations.convert import class_number, image_to, tensor_of, unit_range
 from albu_learned.albumentations.record import generator_from, to_record
 from albu_learned.batch import Batch
@@ -175,10 +176,5 @@ def hold(method: Any, kind: type[Method], door: str, readable: frozenset[str]) -
             f"{type(live).__name__} needs {strange}. Apply it to a Batch, or through "
             "albu_learned.kornia.LearnedAugmentationSequential."
         )
-    places = {tensor.device.type for tensor in live.state_dict().values()} - {"cpu"}
-    if places:
-        raise ValueError(
-            f"`method` must be on the CPU for {door}, where Albumentations works, got "
-            f"{sorted(places)}. Give method.cpu()."
-        )
+    checks.on_cpu(live, f"{door}, where Albumentations works")
     return live

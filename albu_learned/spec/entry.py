@@ -58,6 +58,11 @@ class Entry:
         """Whether it is used in an epoch; the first is 0."""
         return self.from_epoch <= epoch and (self.until_epoch is None or epoch < self.until_epoch)
 
+    @property
+    def limited(self) -> bool:
+        """Whether there may be epochs without it."""
+        return self.from_epoch > 0 or self.until_epoch is not None
+
     def build(self, num_classes: int | None = None) -> Method:
         """The method, for a host that knows how many classes there are, or does not say."""
         try:
@@ -103,7 +108,7 @@ class Entry:
 
     def __str__(self) -> str:
         epochs = ""
-        if self.from_epoch or self.until_epoch is not None:
+        if self.limited:
             last = "" if self.until_epoch is None else self.until_epoch - 1
             epochs = f", epochs {self.from_epoch}-{last}"
         given = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
@@ -127,6 +132,11 @@ class Spec:
     def at(self, *stages: str) -> tuple[Entry, ...]:
         """The entries of these stages."""
         return tuple(entry for entry in self.entries if entry.stage in stages)
+
+    @property
+    def mixes(self) -> tuple[Entry, ...]:
+        """The entries that make labels soft."""
+        return tuple(entry for entry in self.entries if entry.kind == "mix")
 
     def dump(self) -> str:
         """The same spec as YAML that can stand anywhere: artifacts have absolute paths, and the

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,8 +17,9 @@ from albu_learned.kinds import Generate
 from albu_learned.method import Method, methods
 from albu_learned.spec.entry import COMMON, STAGES, Entry, Spec, parameters
 
-__all__ = ["read"]
+__all__ = ["VARIABLE", "as_spec", "of_environment", "read"]
 
+VARIABLE = "ALBU_LEARNED"  # of the environment: the path of a spec
 _ORDER = ("generate", "warp", "mix")
 _DEFAULTS = {"generate": ("image", 0.5), "warp": ("sample", 0.5), "mix": ("batch", 1.0)}
 _TOP = ("methods", "classes", "modules")
@@ -41,6 +41,17 @@ def read(path: str | os.PathLike[str]) -> Spec:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"`spec` must be the path of a YAML file, got {type(path).__name__}.")
     return _Reader(Path(path)).spec()
+
+
+def as_spec(given: Spec | str | os.PathLike[str]) -> Spec:
+    """A spec, or the one in a file."""
+    return given if isinstance(given, Spec) else read(given)
+
+
+def of_environment() -> Spec | None:
+    """The spec that the environment names, if it does."""
+    path = os.environ.get(VARIABLE)
+    return read(path) if path else None
 
 
 class _Reader:
@@ -120,8 +131,9 @@ class _Reader:
             return name
         self._fail(
             node,
-            f"`method` must be one of {', '.join(known)}, got {name!r}.{_nearest(name, known)} "
-            "A method of your own is known once its module is named in `modules`.",
+            f"`method` must be one of {', '.join(known)}, got {name!r}."
+            f"{checks.nearest(name, known)} A method of your own is known once its module is named "
+            "in `modules`.",
         )
 
     def _folder(self, node: yaml.Node) -> Path:
@@ -138,7 +150,7 @@ class _Reader:
 
     def _stage(self, keys: dict[str, yaml.Node], kind: str, stage: Any) -> str:
         if stage not in STAGES:
-            near = _nearest(stage, STAGES)
+            near = checks.nearest(stage, STAGES)
             rule = f"`stage` must be one of {', '.join(STAGES)}, got {stage!r}.{near}"
             self._fail(keys["stage"], rule)
         if kind == "mix" and stage != "batch":
@@ -184,7 +196,7 @@ class _Reader:
                 why = " An artifact stores its own arguments."
             self._fail(
                 node,
-                f"`{key}` is not a key of {name}.{_nearest(key, known)}{why} "
+                f"`{key}` is not a key of {name}.{checks.nearest(key, known)}{why} "
                 f"Known: {', '.join(known)}.",
             )
 
@@ -235,7 +247,7 @@ class _Reader:
             if known is not None and key not in known:
                 self._fail(
                     key_node,
-                    f"`{key}` is not a key of {what}.{_nearest(key, known)} "
+                    f"`{key}` is not a key of {what}.{checks.nearest(key, known)} "
                     f"Known: {', '.join(known)}.",
                 )
             found[key] = value
@@ -265,11 +277,6 @@ class _Reader:
 
 def _resizable(wanted: type) -> tuple[str, ...]:
     return ("resize",) if issubclass(wanted, Generate) else ()
-
-
-def _nearest(given: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(given), list(known), n=1)
-    return f" Did you mean `{near[0]}`?" if near else ""
 
 
 def _overlap(one: Entry, other: Entry) -> bool:

@@ -15,10 +15,10 @@ from torch import Tensor
 from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.kinds import Mix
-from albu_learned.method import Plan
+from albu_learned.method import Method, Plan
 from albu_learned.spec.entry import Entry
 
-__all__ = ["Given", "Step", "steps"]
+__all__ = ["Given", "Step", "check_needs", "steps"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,7 @@ class Step:
         self.entry = entry
         labelled = "labels" in given.parts
         self.method = entry.build(given.num_classes if labelled else None)
-        strange = sorted(self.method.needs - given.parts)
-        if strange:
-            raise ValueError(
-                f"{entry.where}: {entry.name} needs {' and '.join(strange)}, but on the "
-                f"{entry.stage} {given.host} has only {' and '.join(sorted(given.parts))}. "
-                "Use another stage, or another method."
-            )
+        check_needs(entry, self.method, given)
         self.order = self._class_order(given)
 
     def _class_order(self, given: Given) -> Tensor | None:
@@ -82,12 +76,7 @@ class Step:
     def plan(self, batch: Batch) -> Plan:
         """What shall happen to every row of a batch."""
         with self.naming_errors():
-            given = self._in_its_order(batch)
-            self.method.check(given)
-            noise = self.method.draw(len(batch), None, batch.device)
-            checks.rows(self.method, "draw", noise, len(batch))
-            plan = self.method.plan(self.method.readable(given), noise)
-            checks.rows(self.method, "plan", plan, len(batch))
+            plan = self.method.planned(self._in_its_order(batch))
             self._check_finite(plan)
             return plan
 
@@ -145,6 +134,17 @@ class Step:
         checks.hard_labels(self.method, batch)
         checks.class_numbers(batch.labels.long(), len(self.order), "the classes of the artifact")
         return Batch(images=batch.images, labels=self.order[batch.labels.long()], boxes=batch.boxes)
+
+
+def check_needs(entry: Entry, method: Method, given: Given) -> None:
+    """Raises if a host does not have what the method plans from."""
+    strange = sorted(method.needs - given.parts)
+    if strange:
+        raise ValueError(
+            f"{entry.where}: {entry.name} needs {' and '.join(strange)}, but on the "
+            f"{entry.stage} {given.host} has only {' and '.join(sorted(given.parts))}. "
+            "Use another stage, or another method."
+        )
 
 
 def steps(entries: Iterable[Entry], given: Given) -> list[Step]:

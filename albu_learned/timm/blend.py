@@ -7,52 +7,35 @@ independent classes. Here `multi_label` says so, and they are smoothed beforehan
 from __future__ import annotations
 
 import copy
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.kinds import Mix
 from albu_learned.method import Plan
 from albu_learned.timm.cutmix import cutmix
 from albu_learned.timm.settings import Settings
 
-__all__ = ["Blend", "Held", "Planner"]
-
-
-class Planner(Protocol):
-    """What plans a mix: a step of a spec, or a method alone."""
-
-    method: Mix
-
-    def plan(self, batch: Batch) -> Plan: ...
-
-
-class Held:
-    """A method alone, whose classes are the host's."""
-
-    def __init__(self, method: Mix) -> None:
-        self.method = method
-
-    def plan(self, batch: Batch) -> Plan:
-        self.method.check(batch)
-        noise = self.method.draw(len(batch), None, batch.device)
-        checks.rows(self.method, "draw", noise, len(batch))
-        plan = self.method.plan(self.method.readable(batch), noise)
-        checks.rows(self.method, "plan", plan, len(batch))
-        return plan
+__all__ = ["Blend"]
 
 
 class Blend:
-    """Mixes batches of images and targets; new tensors, nothing in place."""
+    """Mixes batches of images and targets; new tensors, nothing in place.
 
-    def __init__(self, planner: Planner, settings: Settings) -> None:
-        self.planner = planner
+    Args:
+        method: the mix.
+        plan: what plans it: the method's own `planned`, or a step of a spec.
+        settings: of timm's Mixup.
+    """
+
+    def __init__(self, method: Mix, plan: Callable[[Batch], Plan], settings: Settings) -> None:
+        self.method = method
+        self.plan = plan
         self.settings = settings
-        self.plain = _twin(planner.method, settings.num_classes, 0.0)
-        self.smooth = _twin(planner.method, settings.num_classes, settings.label_smoothing)
+        self.plain = _twin(method, settings.num_classes, 0.0)
+        self.smooth = _twin(method, settings.num_classes, settings.label_smoothing)
 
     @torch.no_grad()
     def __call__(
@@ -79,7 +62,7 @@ class Blend:
 
     def _plan(self, batch: Batch, fires: bool) -> Plan:
         rows = len(batch)
-        plan = self.planner.plan(batch) if fires else self.plain.identity(rows, batch.device)
+        plan = self.plan(batch) if fires else self.plain.identity(rows, batch.device)
         return {name: values[: self._outputs(rows)] for name, values in plan.items()}
 
     def _outputs(self, rows: int) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from albu_learned.spec import Entry, Given, Spec, Step, read
+from albu_learned.spec import Entry, Given, Spec, Step, as_spec
 from albu_learned.timm import host
 from albu_learned.timm.dataset import LearnedDataset
 from albu_learned.timm.epochs import Clock, Counts, Stage, Teller
@@ -45,8 +46,7 @@ def create_loader(
     given = arguments_of(dataset, *args, **kwargs)
     if not given.get("is_training"):
         return host.create_loader(dataset, *args, **kwargs)
-    wanted = spec if isinstance(spec, Spec) else read(spec)
-    return assemble(given, wanted, None, num_classes)[0]
+    return assemble(given, as_spec(spec), None, num_classes)[0]
 
 
 def arguments_of(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -72,18 +72,15 @@ def assemble(
     if num_classes is None and classes is not None:
         num_classes = len(classes)
     facts = Given(HOST, PARTS, classes, num_classes)
-    counted = [entry for entry in spec.entries if entry.stage != "policy"]
-    limited = [
-        entry.where for entry in counted if entry.from_epoch or entry.until_epoch is not None
-    ]
-    clock = Clock(limited[0] if limited else None)
-    counts = Counts(len(counted), given["num_workers"])
+    counted = spec.at("image", "sample", "batch")  # RandAugment sees to the others
+    clock = Clock(next((entry.where for entry in counted if entry.limited), None))
+    counts = Counts(counted, given["num_workers"])
     stages = {stage: _stage(counted, stage, facts) for stage in ("image", "sample", "batch")}
-    pairs = [(i, entry) for i, entry in enumerate(counted) if entry.kind == "mix"]
     mixes = None
-    if pairs:
+    if spec.mixes:
         refuse_odd(given, settings)
-        mixes = Mixes(pairs, facts, settings, clock, counts)
+        steps = [(counted.index(entry), Step(entry, facts)) for entry in spec.mixes]
+        mixes = Mixes(steps, settings, clock, counts)
     if settings is None:
         refuse_soft(given, stages["batch"])
     _use_policies(spec)
@@ -97,7 +94,7 @@ def assemble(
     return loader, mixes
 
 
-def _stage(entries: list[Entry], stage: str, facts: Given) -> Stage:
+def _stage(entries: Sequence[Entry], stage: str, facts: Given) -> Stage:
     return [
         (number, Step(entry, facts))
         for number, entry in enumerate(entries)

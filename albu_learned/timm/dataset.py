@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from albu_learned.batch import Batch
-from albu_learned.timm.epochs import Clock, Counts, Stage, work
+from albu_learned.timm.epochs import Clock, Counts, Stage, needs_labels, work
 from albu_learned.timm.pictures import picture_from, picture_to
 
-__all__ = ["LearnedDataset", "needs_labels"]
+__all__ = ["LearnedDataset"]
 
 # What turns a picture into a tensor, of timm and of both versions of torchvision's transforms.
 CONVERSIONS = {"MaybePILToTensor", "MaybeToTensor", "ToNumpy", "PILToTensor", "ToTensor", "ToImage"}
@@ -89,8 +89,7 @@ class LearnedDataset(Dataset[Any]):
         return getattr(self.inner, name)
 
     def _change(self, stage: Stage, image: Any, target: Any) -> Any:
-        epoch = self.clock.epoch
-        active = [(number, step) for number, step in stage if step.entry.active(epoch)]
+        active = self.clock.active(stage)
         if not active:
             return image
         labels = _label(target) if needs_labels(active) else None
@@ -121,10 +120,6 @@ def _pair(sample: Any) -> Any:
         f"sample, got {got}. If it has a transform of its own, take that out and set "
         "loader.dataset.transform; or write `stage: batch`."
     )
-
-
-def needs_labels(stage: Stage) -> bool:
-    return any("labels" in step.method.needs for _, step in stage)
 
 
 def _label(target: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from albu_learned.batch import Batch
-from albu_learned.spec import Step
+from albu_learned.spec import Entry, Step
 
-__all__ = ["Clock", "Counts", "Stage", "Teller", "work"]
+__all__ = ["Clock", "Counts", "Stage", "Teller", "needs_labels", "work"]
 
 Stage = list[tuple[int, Step]]  # steps, with the numbers of their entries
 
@@ -35,6 +36,10 @@ class Clock:
     @property
     def epoch(self) -> int:
         return max(int(self.value.item()), 0)
+
+    def active(self, stage: Stage) -> Stage:
+        """The steps of a stage that are used in this epoch."""
+        return [(number, step) for number, step in stage if step.entry.active(self.epoch)]
 
     def tell(self, epoch: int) -> None:
         self.value.fill_(int(epoch))
@@ -74,8 +79,9 @@ class Counts:
     """Rows shown to every entry, and rows changed, since the loader was made. Every process has a
     place of its own, so that none overwrites what another counts."""
 
-    def __init__(self, entries: int, workers: int) -> None:
-        self.table = torch.zeros(workers + 1, entries, 2, dtype=torch.int64).share_memory_()
+    def __init__(self, entries: Sequence[Entry], workers: int) -> None:
+        self.entries = entries
+        self.table = torch.zeros(workers + 1, len(entries), 2, dtype=torch.int64).share_memory_()
 
     def add(self, number: int, shown: int, changed: int) -> None:
         info = get_worker_info()
@@ -85,6 +91,10 @@ class Counts:
     def total(self) -> Tensor:
         """(entries, 2)."""
         return self.table.sum(dim=0)
+
+
+def needs_labels(stage: Stage) -> bool:
+    return any("labels" in step.method.needs for _, step in stage)
 
 
 def work(stage: Stage, batch: Batch, counts: Counts) -> tuple[Batch, int]:

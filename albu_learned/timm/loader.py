@@ -12,8 +12,7 @@ from torch import Tensor, distributed
 
 from albu_learned.batch import Batch
 from albu_learned.spec import Spec, Tally
-from albu_learned.timm.dataset import needs_labels
-from albu_learned.timm.epochs import Clock, Counts, Stage, work
+from albu_learned.timm.epochs import Clock, Counts, Stage, needs_labels, work
 from albu_learned.timm.mixes import Mixes
 
 __all__ = ["LearnedLoader", "Normal"]
@@ -104,8 +103,7 @@ class LearnedLoader:
     @torch.no_grad()
     def _change(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         self._follow(images.device)
-        epoch = self.clock.epoch
-        active = [(number, step) for number, step in self.stage if step.entry.active(epoch)]
+        active = self.clock.active(self.stage)
         if active:
             labels = target if needs_labels(active) else None
             unit = self.normal.unit(images)
@@ -134,8 +132,7 @@ class LearnedLoader:
             _logger.info("albu_learned is at work: %s.", self.spec)
 
     def _close(self, epoch: int, counted: Tensor) -> None:
-        done = [entry for entry in self.spec.entries if entry.stage != "policy"]
-        tally = Tally(done)
+        tally = Tally(self.counts.entries)
         for number, (shown, changed) in enumerate(counted.tolist()):
             tally.add(number, shown, changed)
         tally.close(epoch)

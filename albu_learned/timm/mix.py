@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from albu_learned import checks
 from albu_learned.kinds import Mix
 from albu_learned.method import hold
 from albu_learned.timm import host
-from albu_learned.timm.blend import Blend, Held
+from albu_learned.timm.blend import Blend
 from albu_learned.timm.settings import Settings
 
 __all__ = ["MixCollate", "MixTransform", "SharedFlag", "stack"]
@@ -65,10 +66,10 @@ class MixTransform(host.Mixup):
                 f"{type(live).__name__} does. Name it in a spec: create_loader(..., spec=...) "
                 "knows the mean and the standard deviation."
             )
-        self.blend = Blend(Held(live), settings)
+        self.blend = Blend(live, live.planned, settings)
 
     def __call__(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        self.blend.planner.method.to(x.device)
+        self.blend.method.to(x.device)
         images, soft, _ = self.blend(x, target, bool(self.mixup_enabled))
         return images, soft
 
@@ -92,13 +93,9 @@ class MixCollate(host.FastCollateMixup):
         super().__init__(**settings.for_timm())
         self.multi_label = settings.multi_label
         live = hold(method, Mix)
-        places = {tensor.device.type for tensor in live.state_dict().values()} - {"cpu"}
-        if places:
-            raise ValueError(
-                f"`method` must be on the CPU for {type(self).__name__}, which works in worker "
-                f"processes, got {sorted(places)}. Give method.cpu(), or mix on the device."
-            )
-        self.blend = Blend(Held(live), settings)
+        where = f"{type(self).__name__}, which works in worker processes"
+        checks.on_cpu(live, where, ", or mix on the device")
+        self.blend = Blend(live, live.planned, settings)
 
     @property
     def mixup_enabled(self) -> bool:

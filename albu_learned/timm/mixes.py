@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
-from albu_learned.spec import Entry, Given, Step
 from albu_learned.timm.blend import Blend
-from albu_learned.timm.epochs import Clock, Counts
+from albu_learned.timm.epochs import Clock, Counts, Stage
 from albu_learned.timm.settings import Settings
 
 __all__ = ["Mixes"]
@@ -22,14 +21,13 @@ class Mixes:
 
     def __init__(
         self,
-        entries: Sequence[tuple[int, Entry]],
-        given: Given,
+        steps: Stage,
         settings: Settings | None,
         clock: Clock,
         counts: Counts,
     ) -> None:
-        self.steps = [(number, Step(entry, given)) for number, entry in entries]
-        self.blends = {number: _blend(step, settings) for number, step in self.steps}
+        self.steps = steps
+        self.blends = {number: _blend(step, settings) for number, step in steps}
         self.clock, self.counts = clock, counts
 
     def __call__(
@@ -43,8 +41,7 @@ class Mixes:
             on: whether to mix at all.
             unit: makes images in [0, 1] of normalised ones, for a method that reads them.
         """
-        epoch = self.clock.epoch
-        active = [pair for pair in self.steps if pair[1].entry.active(epoch)]
+        active = self.clock.active(self.steps)
         number, step = active[0] if active else self.steps[0]
         step.to(images.device)
         seen = unit(images) if "images" in step.method.needs else None
@@ -71,4 +68,4 @@ def _blend(step: Any, settings: Settings | None) -> Blend:
             )
         settings = Settings(num_classes=method.num_classes, label_smoothing=method.smoothing)
         method.smoothing = 0.0
-    return Blend(step, replace(settings, prob=entry.p))
+    return Blend(method, step.plan, replace(settings, prob=entry.p))

@@ -14,19 +14,17 @@ from __future__ import annotations
 import atexit
 import copy
 import logging
-import os
 import sys
 from typing import Any, NoReturn
 
-from albu_learned.spec import Spec, read
+from albu_learned.spec import VARIABLE, Spec, of_environment
 from albu_learned.timm import host
 from albu_learned.timm.create import arguments_of, assemble
 from albu_learned.timm.refusals import refuse
 from albu_learned.timm.replaced import SpecCollate, SpecMixup
 
-__all__ = ["VARIABLE", "create_loader", "create_naflex_loader", "install"]
+__all__ = ["create_loader", "create_naflex_loader", "install"]
 
-VARIABLE = "ALBU_LEARNED"
 _logger = logging.getLogger("albu_learned")
 
 
@@ -39,18 +37,18 @@ class _Installed:
 
 def install() -> None:
     """Reads the spec that the environment names, and patches timm. May be called again."""
-    path = os.environ.get(VARIABLE)
-    if not path:
+    spec = of_environment()
+    if spec is None:
         raise OSError(
             f"The environment variable {VARIABLE} must name a spec, a YAML file with the methods "
             f"of the training, but it is not set. Write {VARIABLE}=spec.yaml python train.py ..."
         )
     if _Installed.spec is None:
         atexit.register(_tell_if_unused)
-    _Installed.spec = read(path)
+    _Installed.spec = spec
     _replace(host.create_loader, create_loader)
     _replace(host.create_naflex_loader, create_naflex_loader)
-    if _mixes(_Installed.spec):
+    if spec.mixes:
         _replace(host.Mixup, SpecMixup)
         _replace(host.FastCollateMixup, SpecCollate)
 
@@ -61,14 +59,14 @@ def create_loader(*args: Any, **kwargs: Any) -> Any:
     if spec is None or not given["is_training"]:
         return host.create_loader(*args, **kwargs)
     _Installed.used = True
-    if not _mixes(spec):
+    if not spec.mixes:
         return assemble(given, spec, None, None)[0]
     refuse(given, spec, mixed_elsewhere=False)  # before another demand, which it would go against
     collate, mixup = given["collate_fn"], SpecMixup.latest
     prefetches = given["use_prefetcher"]
     carrier = collate if prefetches and isinstance(collate, SpecCollate) else mixup
     if carrier is None or (prefetches and carrier is not collate):
-        first = next(entry for entry in spec.entries if entry.kind == "mix")
+        first = spec.mixes[0]
         raise ValueError(
             f"{first.where}: {first.name} makes labels soft, so the training must take a loss for "
             "soft labels, but it was not told to. Add --mixup 1."
@@ -90,10 +88,6 @@ def create_naflex_loader(*args: Any, **kwargs: Any) -> NoReturn:
         "create_naflex_loader (--naflex-loader) must not be used with a spec: its batches are "
         "sequences of patches, no images. Leave out --naflex-loader, or the spec."
     )
-
-
-def _mixes(spec: Spec) -> bool:
-    return any(entry.kind == "mix" for entry in spec.entries)
 
 
 def _replace(original: Any, ours: Any) -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.method import Method
 
@@ -60,9 +61,4 @@ def refuse_needs(method: Method, where: str) -> None:
             f"needs {' and '.join(strange)}. Name it in a spec: albu_learned.timm.create_loader("
             "..., spec=...) knows the labels."
         )
-    places = {tensor.device.type for tensor in method.state_dict().values()} - {"cpu"}
-    if places:
-        raise ValueError(
-            f"`method` must be on the CPU for {where}, which works in worker processes, got "
-            f"{sorted(places)}. Give method.cpu()."
-        )
+    checks.on_cpu(method, f"{where}, which works in worker processes")

@@ -33,10 +33,9 @@ def refuse(given: dict[str, Any], spec: Spec, mixed_elsewhere: bool) -> None:
     _refuse_worker_stages(given, spec)
     _refuse_epochs(given, spec)
     _refuse_policies(given, spec)
-    mixes = [entry for entry in spec.entries if entry.kind == "mix"]
-    if mixes and mixed_elsewhere and isinstance(given["collate_fn"], host.FastCollateMixup):
+    if spec.mixes and mixed_elsewhere and isinstance(given["collate_fn"], host.FastCollateMixup):
         raise ValueError(
-            f"`collate_fn` must not mix where the spec does ({mixes[0].where}), got "
+            f"`collate_fn` must not mix where the spec does ({spec.mixes[0].where}), got "
             f"{type(given['collate_fn']).__name__}. Leave it out."
         )
 
@@ -81,8 +80,7 @@ def _refuse_worker_stages(given: dict[str, Any], spec: Spec) -> None:
 
 def _refuse_epochs(given: dict[str, Any], spec: Spec) -> None:
     for entry in spec.at(*WORKER_STAGES):
-        limited = entry.from_epoch or entry.until_epoch is not None
-        if limited and given["use_multi_epochs_loader"]:
+        if entry.limited and given["use_multi_epochs_loader"]:
             raise ValueError(
                 f"{entry.where}: `from_epoch` and `until_epoch` must be left out on the "
                 f"{entry.stage} with use_multi_epochs_loader, whose workers run ahead into the "

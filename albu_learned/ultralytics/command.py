@@ -14,7 +14,7 @@ from typing import Any
 from ultralytics import cfg
 from ultralytics.utils import remove_colorstr
 
-from albu_learned.spec import Spec
+from albu_learned.spec import Spec, as_spec, of_environment
 from albu_learned.ultralytics import find
 from albu_learned.ultralytics.hook import Callbacks, Hook
 from albu_learned.ultralytics.host import callbacks
@@ -94,10 +94,10 @@ def _spec(rest: Sequence[str], given: str | None) -> Spec | None:
     if given is not None:
         if mode != "train":
             raise ValueError(f"`spec` must be left out of the mode {mode!r}: it is for train.")
-        return find.as_spec(given)
+        return as_spec(given)
     if mode != "train":
         return None
-    spec = find.of_environment() or _resumed(settings)
+    spec = of_environment() or _resumed(settings)
     if spec is None:
         raise ValueError(NEEDED)
     return spec

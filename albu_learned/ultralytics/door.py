@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from albu_learned.spec import Spec
+from albu_learned.spec import Spec, as_spec
 from albu_learned.ultralytics import find
 from albu_learned.ultralytics.given import check
 from albu_learned.ultralytics.hook import AUGMENTED, EVENTS, Hook
@@ -43,7 +43,7 @@ def install(model: M, spec: str | os.PathLike[str] | Spec | None = None) -> M:
             f"`model` must be a model of Ultralytics, got {type(model).__name__}. "
             'Write YOLO("yolo11n.pt").'
         )
-    found = find.of_run(getattr(model, "ckpt_path", None)) if spec is None else find.as_spec(spec)
+    found = find.of_run(getattr(model, "ckpt_path", None)) if spec is None else as_spec(spec)
     if found is None:
         raise ValueError(
             f"`spec` must be given: {find.RUN_FILE}, which a run with one leaves beside its "

@@ -1,4 +1,4 @@
-"""Where a training finds its spec: given, in the environment, or beside the run it resumes."""
+"""The spec that a run has left beside its weights, for a training that resumes it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,9 @@ from albu_learned.method import methods
 from albu_learned.spec import Spec, read
 from albu_learned.spec.entry import IN_SCRIPT
 
-__all__ = ["RUN_FILE", "VARIABLE", "as_spec", "is_stale", "of_environment", "of_run"]
+__all__ = ["RUN_FILE", "is_stale", "of_run"]
 
 RUN_FILE = "albu_learned.yaml"
-VARIABLE = "ALBU_LEARNED"
-
-
-def as_spec(given: Any) -> Spec:
-    """A spec, or the one in a file."""
-    return given if isinstance(given, Spec) else read(given)
-
-
-def of_environment() -> Spec | None:
-    path = os.environ.get(VARIABLE)
-    return read(path) if path else None
 
 
 def of_run(checkpoint: Any) -> Spec | None:

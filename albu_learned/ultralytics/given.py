@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from albu_learned.spec import Given, Spec, Step
+from albu_learned.spec import Given, Spec, check_needs
 
 __all__ = ["check", "check_classes", "check_stages", "given"]
 
@@ -31,8 +31,7 @@ def check(spec: Spec, task: str) -> None:
     parts = given(task)
     check_stages(spec)
     for entry in spec.entries:
-        known = entry.build().about.classes
-        Step(entry, Given(parts.host, parts.parts, None if known is None else tuple(known)))
+        check_needs(entry, entry.build(), parts)
 
 
 def check_stages(spec: Spec) -> None:

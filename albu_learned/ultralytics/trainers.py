@@ -16,7 +16,7 @@ from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.utils import DEFAULT_CFG
 from ultralytics.utils.files import get_latest_run
 
-from albu_learned.spec import Spec
+from albu_learned.spec import VARIABLE, Spec, as_spec, of_environment
 from albu_learned.ultralytics import find
 from albu_learned.ultralytics.given import check
 from albu_learned.ultralytics.hook import Callbacks, Hook, installed
@@ -57,12 +57,12 @@ def _find(overrides: dict[str, Any], listed: Callbacks) -> Spec:
     given = overrides.pop("spec", None)
     hook = installed(listed)  # in a process that the host has started, for one
     if given is not None:
-        return _only(find.as_spec(given), hook)
-    spec = hook.spec if hook else find.of_environment() or _resumed(overrides.get("resume"))
+        return _only(as_spec(given), hook)
+    spec = hook.spec if hook else of_environment() or _resumed(overrides.get("resume"))
     if spec is None:
         raise ValueError(
             f"`spec` must be given to a learned trainer: train(..., spec='augment.yaml'), or as "
-            f"the environment variable {find.VARIABLE}."
+            f"the environment variable {VARIABLE}."
         )
     return spec
 

@@ -116,10 +116,12 @@ def timm_arms(folder: Path, options: argparse.Namespace) -> dict[str, tuple[Epoc
 
     import albu_learned.timm as door
 
+    def pictures() -> Any:
+        return timm.data.create_dataset("", root=str(options.data or folder / "classes"))
+
     def loader(make: Callable[..., Any], **more: Any) -> Any:
-        dataset = timm.data.create_dataset("", root=str(options.data or folder / "classes"))
         return make(
-            dataset,
+            pictures(),
             (3, options.size, options.size),
             options.batch,
             is_training=True,
@@ -133,12 +135,7 @@ def timm_arms(folder: Path, options: argparse.Namespace) -> dict[str, tuple[Epoc
         spec = write_spec(folder, **keys)
         return loader(door.create_loader, spec=spec, auto_augment=auto)
 
-    stock, classes = (
-        timm.data.create_loader,
-        timm.data.create_dataset(
-            "", root=str(options.data or folder / "classes")
-        ).reader.class_to_idx,
-    )
+    stock, classes = timm.data.create_loader, pictures().reader.class_to_idx
     mixing = {"num_classes": len(classes)}
     loaders = {
         "timm alone": loader(stock),
