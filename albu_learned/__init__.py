@@ -1,5 +1,7 @@
 """Learned data augmentation, as a plugin for the tools you already train with."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from albu_learned.artifact import About as About
 from albu_learned.batch import Batch as Batch
 from albu_learned.batch import Rows as Rows
@@ -12,6 +14,9 @@ from albu_learned.method import load as load
 from albu_learned.methods.zeta_mixup import ZetaMixup as ZetaMixup
 from albu_learned.methods.zeta_mixup import zeta_weights as zeta_weights
 
+if _TYPE_CHECKING:
+    from albu_learned.comparison import compare as compare
+
 __version__ = "0.1.0"
 __all__ = [
     "About",
@@ -23,6 +28,16 @@ __all__ = [
     "Rows",
     "Warp",
     "ZetaMixup",
+    "compare",
     "load",
     "zeta_weights",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`compare` is loaded when it is asked for: a training has no use for it."""
+    if name == "compare":
+        from albu_learned.comparison import compare
+
+        return compare
+    raise AttributeError(f"module 'albu_learned' has no attribute {name!r}")

@@ -18,9 +18,10 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, final, overload
 
 import torch
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from albu_learned import artifact, checks
 from albu_learned.artifact import About
 from albu_learned.batch import Batch, as_floats
-from albu_learned.parts import Part, registry
+from albu_learned.parts import Part, build, describe, registry
 
 __all__ = ["Method", "Plan", "hold", "load", "methods"]
 
@@ -44,12 +45,15 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
     Class facts:
         needs: the parts of a batch, beside their number, that `plan` reads.
         citation: BibTeX of the paper.
+        tries: arguments that set how strong it is, with values worth trying on validation images;
+            "p" is the share of rows that are changed.
     """
 
     _base = True
     kind: ClassVar[str] = ""
     needs: ClassVar[frozenset[str]] = frozenset()
     citation: ClassVar[str] = ""
+    tries: ClassVar[Mapping[str, tuple[Any, ...]]] = MappingProxyType({})
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,6 +175,23 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
                 f"labels, got {list(classes)}."
             )
         return torch.tensor([known.index(name) for name in classes])
+
+    def with_arguments(self: M, **arguments: Any) -> M:
+        """The same method, fitted as it is, with other values of these constructor arguments."""
+        given = describe(self)
+        config = {**given, "arguments": {**given["arguments"], **arguments}}
+        with torch.random.fork_rng(devices=[]):  # a network draws its first weights
+            twin = build(config, f"This {type(self).__name__}")
+        assert isinstance(twin, type(self))
+        try:
+            twin.load_state_dict(self.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                f"`{'`, `'.join(arguments)}` of this {type(self).__name__} cannot be "
+                f"{[*arguments.values()]}: what it has learned is of another shape. Fit it anew."
+            ) from error
+        twin.about = self.about
+        return twin.train(self.training)
 
     def card(self) -> str:
         """The model card, in Markdown."""

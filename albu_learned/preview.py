@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["mixed_samples", "save"]
+__all__ = ["Shares", "draw_bars", "draw_image", "literal", "mixed_samples", "new_figure", "save"]
+__all__ += ["shares_of"]
 
 Shares = list[tuple[int | None, float]]  # (class, probability); class None is all others together
 _NAMED = 3  # bars with a class name; the remaining classes share one more
@@ -51,21 +52,21 @@ def mixed_samples(
             f"`class_names` must name each of the {soft.shape[1]} classes, got {len(names)} names."
         )
     count = len(images)
-    shares = [_shares(row) for row in soft]
+    shares = [shares_of(row) for row in soft]
     bars = max(2, *map(len, shares))
-    figure = _figure(1.35 * count + 0.3, 2.6 + 0.24 * bars + 0.35 * bool(title))
+    figure = new_figure(1.35 * count + 0.3, 2.6 + 0.24 * bars + 0.35 * bool(title))
     axes = figure.subplots(3, count, height_ratios=[1, 1, 0.21 * bars], squeeze=False)
     classes = labels if labels.ndim == 1 else labels.argmax(dim=1)
     for column, lead in enumerate(classes.tolist()):
-        _draw_image(axes[0, column], images[column], names[lead])
-        _draw_image(axes[1, column], mixed[column])
-        _draw_bars(axes[2, column], shares[column], lead, names)
+        draw_image(axes[0, column], images[column], names[lead])
+        draw_image(axes[1, column], mixed[column])
+        draw_bars(axes[2, column], shares[column], lead, names)
         axes[2, column].set_ylim(bars - 0.4, -0.6)
     for row, text in enumerate(["original", "mixed", "label"]):
         axes[row, 0].set_ylabel(text, fontsize=10, color="#52606d", labelpad=6)
     figure.align_ylabels(axes[:, 0])
     if title:
-        figure.suptitle(title, fontsize=12, fontweight="bold")
+        figure.suptitle(literal(title), fontsize=12, fontweight="bold")
     return figure
 
 
@@ -82,7 +83,12 @@ def save(figure: Figure, path: str | Path) -> Path:
     return path
 
 
-def _figure(width: float, height: float) -> Figure:
+def literal(text: str) -> str:
+    """The text as it is: matplotlib would read what stands between two dollars as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -93,7 +99,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def _draw_image(axes: Axes, image: Tensor, title: str = "") -> None:
+def draw_image(axes: Axes, image: Tensor, title: str = "") -> None:
     pixels = image.detach().cpu()
     pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
     shown: Any = pixels.clamp(0, 1).permute(1, 2, 0).numpy()
@@ -101,11 +107,11 @@ def _draw_image(axes: Axes, image: Tensor, title: str = "") -> None:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("#cbd2d9")
     if title:
-        axes.set_title(title, fontsize=10)
+        axes.set_title(literal(title), fontsize=10)
 
 
-def _draw_bars(axes: Axes, shares: Shares, lead: int, names: Sequence[str]) -> None:
-    texts = ["others" if c is None else names[c] for c, _ in shares]
+def draw_bars(axes: Axes, shares: Shares, lead: int, names: Sequence[str]) -> None:
+    texts = ["others" if c is None else literal(names[c]) for c, _ in shares]
     values = [share for _, share in shares]
     rows = range(len(shares))
     axes.barh(rows, values, color=[_LEAD if c == lead else _OTHER for c, _ in shares], height=0.7)
@@ -117,7 +123,7 @@ def _draw_bars(axes: Axes, shares: Shares, lead: int, names: Sequence[str]) -> N
         axes.text(value + 0.05, row, f"{100 * value:.0f} %", va="center", fontsize=8)
 
 
-def _shares(soft: Tensor) -> Shares:
+def shares_of(soft: Tensor) -> Shares:
     """The likeliest classes from above, the sum of all others last."""
     count = len(soft) if len(soft) <= _NAMED + 1 else _NAMED
     values, classes = soft.detach().float().cpu().topk(count)

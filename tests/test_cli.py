@@ -1,5 +1,6 @@
 """The command line, through its runner, through `main`, and once as the script itself."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from albu_learned import cli
 
 pytest.importorskip("typer", reason="the extra `cli` is not installed")
 from typer.testing import CliRunner
+
+from tests import toys
+from tests.comparison import toy_data
 
 BLOCKED = """
 import sys
@@ -132,12 +136,25 @@ def test_cite_of_a_broken_artifact_says_so(capsys, tmp_path):
         (["lst"], "No such command 'lst'"),
         (["list", "--fast"], "No such option"),
         (["demo", "--seeds", "many"], "Invalid value for '--seeds'"),
-        (["demo", "--seeds", "0"], "`seeds` must be at least 1, got 0."),
-        (["demo", "--steps", "-1"], "`steps` must be at least 1, got -1."),
-        (["demo", "--per-class", "99"], "`per_class` must be at most 98, got 99."),
+        (["demo", "--seeds", "0"], "Invalid value for '--seeds'"),
+        (["demo", "--steps", "-1"], "Invalid value for '--steps'"),
+        (["demo", "--per-class", "99"], "must be at most 98"),
+        (["compare"], "Missing argument"),
+        (["compare", "none.npz"], "`path` must be a data set, got 'none.npz'"),
+        (["compare", "toys.npz", "--arms", "mixpu"], "Did you mean `mixup`?"),
+        (["compare", "toys.npz", "--sizes", "4,x"], """or "all", got 'x'"""),
+        (["compare", "toys.npz", "--sizes", "99"], "`sizes` must be at most 10"),
+        (["compare", "toys.npz", "--against", "mixup"], "`against` must be ARM=OTHER, got 'mixup'"),
+        (["compare", "toys.npz", "none.yaml"], "The spec must be a YAML file, got 'none.yaml'"),
+        (["compare", "toys.npz", "few.yaml", "--sizes", "4"], "'few' cannot be used on toys"),
+        (["compare", "toys.npz", "--jobs", "0"], "Invalid value for '--jobs'"),
     ],
 )
-def test_what_the_user_did_wrong_is_one_line(capsys, arguments, message):
+def test_what_the_user_did_wrong_is_one_line(capsys, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    toy_data.as_npz(tmp_path / "toys.npz", toy_data.images())
+    toys.ClassShift().save_pretrained(tmp_path / "few")  # of two classes
+    toy_data.written(tmp_path, "methods: [{artifact: few, p: 1}]", "few.yaml")
     error, code = failure(capsys, *arguments)
     assert code == 2
     assert error.startswith("albu-learned: ")
@@ -164,7 +181,7 @@ def test_ctrl_c_ends_with_a_short_message(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_demo", interrupted)
+    monkeypatch.setattr("albu_learned.demo.demo", interrupted)
     error, code = failure(capsys, "demo")
     assert (error, code) == ("albu-learned: stopped.\n", 130)
 
@@ -175,8 +192,40 @@ def test_no_command_prints_the_help(capsys, arguments):
         cli.main(arguments)
     assert not ended.value.code
     printed = capsys.readouterr().out
-    for command in ("list", "cite", "demo", "yolo"):
+    for command in ("list", "cite", "demo", "compare", "yolo"):
         assert f"  {command} " in printed
+
+
+def test_compare_takes_the_arguments_of_the_function(monkeypatch, tmp_path):
+    from albu_learned import comparison
+
+    seen = []
+    monkeypatch.setattr(comparison, "set_up", lambda **given: seen.append(given) or "study")
+    monkeypatch.setattr(comparison, "carry_out", lambda *given: seen.append(given))
+    words = "compare d.npz a.yaml b.yaml --arms recipe,zeta+recipe --sizes 5,all --seeds 3"
+    words += " --against recipe=mixup --against recipe=plain --out o --jobs 2 --pretrained"
+    assert run(*words.split()).exit_code == 0
+    given, (study, asked, out, how, _) = seen
+    assert study == "study"
+    assert given["sizes"] == [5, "all"]
+    assert (given["arms"], given["seeds"]) == (["recipe", "zeta+recipe"], 3)
+    assert [str(path) for path in given["specs"]] == ["a.yaml", "b.yaml"]
+    assert given["against"] == {"recipe": ["mixup", "plain"]} == asked["against"]
+    assert given["pretrained"] is True
+    assert (str(out), how) == ("o", {"engine": "local", "jobs": 2, "address": None})
+
+
+def test_the_options_of_compare_are_the_arguments_of_the_function(monkeypatch):
+    """Whatever the function takes can be said on the command line, with the same default."""
+    from albu_learned import comparison
+
+    seen = []
+    monkeypatch.setattr(comparison, "set_up", lambda **given: seen.append(given))
+    monkeypatch.setattr(comparison, "carry_out", lambda *given: None)
+    assert run("compare", "d.npz").exit_code == 0
+    usual = {f.name: f.default for f in dataclasses.fields(comparison.Settings)}
+    given = {name: seen[0][name] for name in usual}
+    assert given == {**usual, "sizes": list(usual["sizes"])}
 
 
 def test_version():

@@ -306,3 +306,41 @@ def test_hold_takes_a_method_or_its_folder(tmp_path):
         hold(method, al.Warp)
     with pytest.raises(TypeError, match="make an object of ZetaMixup"):
         hold(al.ZetaMixup, al.Mix)
+
+
+def test_with_arguments_keeps_what_was_learned():
+    fitted = shifted(toys.ClassShift(noise=0.1), [[0.25, 0.0], [-0.125, 0.5]])
+    fitted.about = al.About(classes=["a", "b"])
+    state = torch.get_rng_state()
+    twin = fitted.with_arguments(noise=0.5)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (twin.noise, fitted.noise) == (0.5, 0.1)
+    assert torch.equal(twin.shift, fitted.shift)
+    assert twin.about == fitted.about
+    with torch.no_grad():
+        twin.shift.zero_()
+    assert fitted.shift.abs().sum() > 0  # nothing is shared
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_with_arguments_of_a_method_without_weights(training):
+    mix = al.ZetaMixup(gamma=2.8, top_k=3, num_classes=4).train(training)
+    twin = mix.with_arguments(gamma=6)
+    assert twin.arguments() == {**mix.arguments(), "gamma": 6.0}
+    assert twin.training == training
+    assert mix.with_arguments().arguments() == mix.arguments()
+
+
+def test_with_arguments_that_are_none():
+    with pytest.raises(ValueError, match=r"This ZetaMixup has the unknown arguments \['gama'\]"):
+        al.ZetaMixup().with_arguments(gama=3)
+    with pytest.raises(ValueError, match="`gamma` must be a number > 0"):
+        al.ZetaMixup().with_arguments(gamma=-3)
+
+
+def test_methods_know_strengths_worth_trying():
+    for method in al.method.methods().values():
+        for key, values in method.tries.items():
+            made = [method(**{key: value}) for value in values if key != "p"]
+            assert [getattr(m, key) for m in made] == list(values) or key == "p"
+    assert al.ZetaMixup.tries["gamma"][0] == al.ZetaMixup().gamma  # the default comes first

@@ -11,6 +11,7 @@ synthetic samples from a p-series interpolant", Journal of Big Data 11:43 (2024)
 from __future__ import annotations
 
 import warnings
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -60,6 +61,7 @@ class ZetaMixup(Mix):
   number  = {43},
   year    = {2024}
 }"""
+    tries = MappingProxyType({"gamma": (2.8, 4.0, 6.0)})
 
     def __init__(
         self,

@@ -9,6 +9,7 @@
         until_epoch: 90              # the first epoch without it; epochs count from 0
       - method: ZetaMixup            # or a method by name, with its own arguments
         gamma: 4.0
+        try: {gamma: [2.8, 4, 6]}    # what `compare` chooses from; a training takes what is above
 
 Stages: "image", the raw image as it was read (in YOLO before mosaic, partners included); "sample",
 one training sample before it becomes a tensor; "policy", an operation of RandAugment in timm;
@@ -22,7 +23,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -45,7 +47,7 @@ class Entry:
     name: str
     kind: str
     artifact: str | None
-    arguments: dict[str, Any]
+    arguments: dict[str, Any]  # of an artifact: those that differ from what it stores
     p: float
     stage: str
     from_epoch: int
@@ -53,6 +55,16 @@ class Entry:
     resize: bool
     module: str  # where the method's class is defined: other processes import it
     where: str  # file and line, for messages
+    tries: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # strengths, for a comparison
+
+    def with_strength(self, strength: Mapping[str, Any]) -> Entry:
+        """The same entry with another p, or other arguments of its method."""
+        arguments = {**self.arguments, **{k: v for k, v in strength.items() if k != "p"}}
+        return replace(self, arguments=arguments, p=strength.get("p", self.p))
+
+    def value(self, argument: str) -> Any:
+        """What an argument of the method is, be it written in the spec, stored or a default."""
+        return self.build().arguments()[argument]
 
     def active(self, epoch: int) -> bool:
         """Whether it is used in an epoch; the first is 0."""
@@ -92,6 +104,8 @@ class Entry:
 
     def _fitted(self, num_classes: int | None) -> Method:
         fitted = load(self.artifact or "")
+        if self.arguments:
+            fitted = fitted.with_arguments(**self.arguments)
         if num_classes is not None and isinstance(fitted, Mix):
             if fitted.num_classes is None:
                 fitted.num_classes = num_classes
@@ -104,7 +118,8 @@ class Entry:
         asked = ("stage",) if self.stage == "policy" else COMMON
         how = {key: getattr(self, key) for key in asked if getattr(self, key) is not None}
         resize = {"resize": True} if self.artifact and self.resize else {}
-        return {**what, **self.arguments, **how, **resize}
+        tries = {"try": {k: list(v) for k, v in self.tries.items()}} if self.tries else {}
+        return {**what, **self.arguments, **how, **resize, **tries}
 
     def __str__(self) -> str:
         epochs = ""

@@ -101,7 +101,7 @@ class _Reader:
         wanted = methods()[name]
         assert issubclass(wanted, Method)
         known = (*COMMON, *(parameters(wanted) if made else _resizable(wanted)))
-        self._check_known(keys, name, ("method" if made else "artifact", *known))
+        self._check_known(keys, name, ("method" if made else "artifact", *known, "try"))
         stage, p = _DEFAULTS[wanted.kind]
         values = {key: self._value(keys[key]) for key in known if key in keys}
         stage = self._stage(keys, wanted.kind, values.pop("stage", stage))
@@ -117,13 +117,36 @@ class _Reader:
             arguments=values if made else {},
             module=wanted.__module__,
             where=self._at(node),
+            tries=self._tries(keys, wanted),
         )
         if entry.until_epoch is not None and entry.until_epoch <= entry.from_epoch:
             rule = f"`until_epoch` must be greater than from_epoch={entry.from_epoch}"
             self._fail(keys["until_epoch"], f"{rule}, got {entry.until_epoch}.")
+        # Arguments are checked now, not in the middle of a training.
         if made:
-            entry.build()  # its arguments are checked now, not in the middle of a training
+            entry.build()
+        for key, values_ in entry.tries.items():
+            for value in values_:
+                self._try(entry, keys.get("try", node), key, value)
         return entry
+
+    def _tries(self, keys: dict[str, yaml.Node], wanted: type[Method]) -> dict[str, Any]:
+        """The strengths that are listed under `try`; else those that the method knows for the
+        arguments that are left to it."""
+        if "try" not in keys:
+            return {key: values for key, values in wanted.tries.items() if key not in keys}
+        allowed = ("p", *parameters(wanted))
+        nodes = self._keys(keys["try"], "`try`", allowed)
+        found = {key: self._value(node) for key, node in nodes.items()}
+        for key, values in found.items():
+            if not isinstance(values, list) or not values:
+                self._fail(nodes[key], f"`try` must list values of `{key}`, got {values!r}.")
+        return {key: tuple(values) for key, values in found.items()}
+
+    def _try(self, entry: Entry, node: yaml.Node, key: str, value: Any) -> None:
+        if key == "p":
+            self._checked({"p": node}, "p", checks.between, value, "[0, 1]")
+        entry.with_strength({key: value}).build()
 
     def _method_name(self, node: yaml.Node) -> str:
         name, known = self._value(node), methods()

@@ -160,6 +160,19 @@ MISTAKES = [
     ("classes: a\nmethods: []", "line 1: `classes` must be a list of names, got 'a'"),
     ("classes: [a, a]\nmethods: []", "line 1: `classes` must name each once"),
     ("classes: [1]\nmethods: []", "line 1: `classes` must be a list of names"),
+    ("methods:\n- {method: ZetaMixup, try: 4}", "line 2: `try` must be a mapping"),
+    ("methods:\n- {method: ZetaMixup, try: {gama: [4]}}", "`gama` is not .* mean `gamma`"),
+    (
+        "methods:\n- {method: ZetaMixup, try: {gamma: 4}}",
+        "`try` must list values of `gamma`, got 4",
+    ),
+    ("methods:\n- {method: ZetaMixup, try: {gamma: []}}", "`try` must list values of `gamma`"),
+    (
+        "methods:\n- method: ZetaMixup\n  try: {gamma: [4, -1]}",
+        "line 2: `gamma` must be a number > 0",
+    ),
+    ("methods:\n- artifact: warp\n  try: {p: [0.5, 2]}", r"line 3: `p` must be in \[0, 1\], got 2"),
+    ("methods:\n- artifact: warp\n  try: {noise: [a]}\n  tri: 1", "`tri` is not .* mean `try`"),
     ("methods:\n- artifact: [", "line 2: this is not YAML"),
     ("methods:\n- artifact: warp\n\tp: 1", "line 3: this is not YAML"),
     ("methods: !!python/object/apply:os.getcwd []", "line 1: `methods` must be a list"),
@@ -214,3 +227,45 @@ def test_what_is_no_spec(folder):
         spec.read(folder)
     with pytest.raises(TypeError, match="`spec` must be the path of a YAML file, got int"):
         spec.read(3)
+
+
+TRIES = [
+    ("{method: ZetaMixup}", {"gamma": (2.8, 4.0, 6.0)}),  # those that the method knows
+    ("{method: ZetaMixup, gamma: 4}", {}),  # what is written is not tried
+    ("{method: ZetaMixup, top_k: 3}", {"gamma": (2.8, 4.0, 6.0)}),
+    ("{method: ZetaMixup, gamma: 4, try: {gamma: [4, 5]}}", {"gamma": (4, 5)}),
+    ("{method: ZetaMixup, try: {p: [1, 0.5]}}", {"p": (1, 0.5)}),
+    ("{artifact: warp}", {}),
+    ("{artifact: warp, try: {noise: [0.0, 0.1], p: [0.5]}}", {"noise": (0.0, 0.1), "p": (0.5,)}),
+]
+
+
+@pytest.mark.parametrize(("text", "wanted"), TRIES)
+def test_strengths_to_try(folder, text, wanted):
+    (entry,) = spec.read(written(folder, f"methods: [{text}]")).entries
+    assert entry.tries == wanted
+
+
+def test_a_training_takes_what_is_above_the_strengths(folder):
+    text = "methods: [{method: ZetaMixup, gamma: 4, p: 0.5, try: {gamma: [5, 6], p: [1]}}]"
+    (entry,) = spec.read(written(folder, text)).entries
+    assert (entry.build().gamma, entry.p) == (4.0, 0.5)
+    assert entry.value("gamma") == 4.0
+    strong = entry.with_strength({"gamma": 6, "p": 1.0})
+    assert (strong.build(num_classes=3).gamma, strong.p) == (6.0, 1.0)
+    assert (entry.arguments, entry.p) == ({"gamma": 4}, 0.5)  # which is not changed
+
+
+def test_the_strength_of_an_artifact(folder):
+    toys.ClassShift(noise=0.25).save_pretrained(folder / "warp")
+    text = "methods: [{artifact: warp, try: {noise: [0.0, 0.5]}}]"
+    (entry,) = spec.read(written(folder, text)).entries
+    assert entry.value("noise") == 0.25
+    assert entry.with_strength({"noise": 0.5}).build().noise == 0.5
+    assert entry.build().noise == 0.25
+
+
+def test_strengths_survive_a_dump(folder):
+    read = spec.read(written(folder, "methods: [{artifact: warp, try: {noise: [0.0, 0.5]}}]"))
+    (folder / "copy.yaml").write_text(read.dump())
+    assert spec.read(folder / "copy.yaml").entries[0].tries == {"noise": (0.0, 0.5)}

@@ -1,0 +1,147 @@
+"""What arms are made of: each atom does one thing to a batch, and says which strengths to try."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from albu_learned.artifact import CONFIG, TENSORS
+from albu_learned.comparison.pipeline import Learned, Mixup, Pipeline
+from albu_learned.comparison.recipe import Recipe
+from albu_learned.methods.zeta_mixup import ZetaMixup
+from albu_learned.spec import Entry, Given, Step
+
+__all__ = ["BUILT_IN", "Atom", "built_in", "of_entry"]
+
+Tries = Mapping[str, tuple[Any, ...]]
+# The order in which atoms work, whatever the order of their names.
+RANKS = {"generate": 0, "recipe": 1, "warp": 2, "mixup": 3, "mix": 3, "label smoothing": 4}
+RANKS["dilution"] = 5
+ALIASES = {"smoothing": "label smoothing", "zeta": "zeta-mixup", "zetamixup": "zeta-mixup"}
+
+_SMOOTHING: Tries = {"smoothing": (0.1, 0.05, 0.2)}
+_BATCHES: Tries = {"p": (1.0, 0.5)}
+_ALPHA: Tries = {"alpha": (0.2, 0.4, 1.0), **_BATCHES}
+_SHARE: Tries = {"share": (0.5, 0.25, 0.75)}
+_MAGNITUDE: Tries = {"magnitude": (0.5, 0.25, 1.0)}
+_FLIP: Tries = {"flip": (False, True)}
+_OF_KIND: dict[str, dict[str, Tries]] = {
+    "images": {"recipe": {**_MAGNITUDE, **_FLIP}, "mixup": _ALPHA, "label smoothing": _SMOOTHING},
+    "series": {"recipe": _MAGNITUDE, "mixup": _ALPHA, "label smoothing": _SMOOTHING},
+    "detection": {"recipe": {}, "mixup": {"mixup": (0.15, 0.5, 1.0)}},
+}
+_ABOUT: dict[str, str | dict[str, str]] = {
+    "label smoothing": "labels are smoothed, images stay: the control of every mix",
+    "recipe": {
+        "images": "rotation, shift, zoom and, where validation finds it safe, mirroring",
+        "series": "noise, another amplitude, a shift in time",
+        "detection": "YOLO's own augmentation at its defaults: mosaic, colour, shift, flip",
+    },
+    "mixup": "each row mixed with one other, and their labels",
+    "zeta-mixup": "each row mixed with all others, close to itself, and their labels",
+    "dilution": "a share of the rows is plain real images, untouched",
+}
+BUILT_IN = ("plain", "label smoothing", "recipe", "mixup", "zeta-mixup", "dilution")
+
+
+@dataclass(frozen=True)
+class Atom:
+    """One thing that is done to a batch.
+
+    Args:
+        tries: the values worth trying of what sets its strength; the first is the default.
+        entry: of a spec, where it comes from one.
+        content: what tells the artifact of that entry from others in the same folder.
+    """
+
+    name: str
+    about: str
+    tries: Tries = field(default_factory=dict)
+    entry: Entry | None = None
+    content: str = ""
+
+    @property
+    def kind(self) -> str:
+        return self.entry.kind if self.entry else self.name
+
+    @property
+    def rank(self) -> int:
+        return RANKS[self.kind]
+
+    @property
+    def mixes(self) -> bool:
+        return self.kind in ("mix", "mixup")
+
+    def strong(self, strength: Mapping[str, Any]) -> dict[str, Any]:
+        """Its own values among those of an arm, which tell atoms apart by name where they must."""
+        return {
+            key: strength.get(f"{self.name}.{key}", strength.get(key, values[0]))
+            for key, values in self.tries.items()
+        }
+
+    def add(self, pipeline: Pipeline, strength: Mapping[str, Any], given: Given) -> None:
+        """Puts it at the end of a pipeline."""
+        own = self.strong(strength)
+        changes = [*pipeline.changes]
+        if self.entry:
+            changes.append(Learned([Step(self.entry.with_strength(own), given)]))
+        elif self.name == "recipe":
+            changes.append(Recipe(**own))
+        elif self.name == "mixup":
+            changes.append(Mixup(**own, classes=pipeline.classes))
+        elif self.name == "label smoothing":
+            pipeline.smoothing = own["smoothing"]
+        elif self.name == "dilution":
+            pipeline.plain = own["share"]
+        pipeline.changes = changes
+
+
+def built_in(name: str, kind: str) -> tuple[Atom, ...]:
+    """The atoms of an arm that needs no file, on data of a kind; plain has none."""
+    name = ALIASES.get(name, name)
+    if name == "plain":
+        return ()
+    about = _ABOUT[name]
+    text = about[kind] if isinstance(about, dict) else about
+    if name == "zeta-mixup":
+        entry = Entry(
+            name="ZetaMixup",
+            kind="mix",
+            artifact=None,
+            arguments={},
+            p=1.0,
+            stage="batch",
+            from_epoch=0,
+            until_epoch=None,
+            resize=False,
+            module=ZetaMixup.__module__,
+            where="the arm zeta-mixup",
+        )
+        return (Atom(name, text, {**ZetaMixup.tries, **_BATCHES}, entry),)
+    tries = _SHARE if name == "dilution" else _OF_KIND[kind].get(name, {})
+    return (Atom(name, text, tries),)
+
+
+def dilution(shares: tuple[float, ...]) -> Atom:
+    """As much of plain real images as another atom changes."""
+    return Atom("dilution", str(_ABOUT["dilution"]), {"share": shares})
+
+
+def of_entry(entry: Entry) -> Atom:
+    """An entry of a spec. What the file says comes first among the strengths."""
+    tries = {}
+    for key, values in entry.tries.items():
+        own = entry.p if key == "p" else entry.value(key)
+        tries[key] = (own, *(value for value in values if value != own))
+    return Atom(entry.name, str(entry), tries, entry, _content(entry.artifact))
+
+
+def _content(folder: str | None) -> str:
+    files = [Path(folder, name) for name in (CONFIG, TENSORS)] if folder else []
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes() if file.is_file() else b"")
+    return digest.hexdigest()[:16] if files else ""

@@ -1,0 +1,138 @@
+"""The work of one cell of classification: choose a strength, train, and later test.
+
+Two steps, with all trainings of a comparison between them: the test part is not read before the
+last network is trained, and then once for each.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from albu_learned.comparison import subsets
+from albu_learned.comparison.measures import calibration_bins, measures
+from albu_learned.comparison.result import MEASURES
+from albu_learned.comparison.study import Cell, Study
+from albu_learned.comparison.train import Feed, Run, predict, state_of, together, train
+from albu_learned.data import Data
+
+__all__ = ["test_cell", "train_cell"]
+
+SAMPLE = 1000  # rows from which a network takes the mean and deviation of its input
+
+Trained = dict[str, Any]
+
+
+def train_cell(study: Study, cell: Cell) -> Trained:
+    """The strength that validation chooses, what it was chosen from, and the weights."""
+    data = _classified(study)
+    rows = subsets.subset(data.train.labels, cell.size, cell.seed)
+    strength, tried = _choose(study, cell, rows)
+    run = _run(study, cell, _feed(study, cell), strength)
+    train([run], study.settings, study.learning_rate)
+    return {"strength": strength, "tried": tried, "weights": state_of(run.network)}
+
+
+def test_cell(study: Study, cell: Cell, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The measures on the test part, read here and nowhere else."""
+    data = _classified(study)
+    rows = subsets.subset(data.train.labels, cell.size, cell.seed)
+    network = study.network(_feed(study, cell)[torch.arange(min(SAMPLE, len(rows)))], cell.seed)
+    network.load_state_dict(dict(weights))
+    found = predict(network, _test_feed(data, study.settings.device or "cpu"), study.settings)
+    labels = data.test.labels
+    return {"measures": measures(found, labels), "bins": calibration_bins(found, labels)}
+
+
+test_cell.__test__ = False  # type: ignore[attr-defined]  # its name is no test's
+
+
+def _choose(study: Study, cell: Cell, rows: Tensor) -> tuple[dict[str, Any], list[Any]]:
+    """The candidate that is best on held-out rows of the subset, by one rule for all arms: the
+    measure, then the likelihood, then the order of the candidates."""
+    data, settings, candidates = _classified(study), study.settings, cell.arm.candidates
+    groups = None if data.train.groups is None else data.train.groups[rows]
+    masks = subsets.validations(
+        data.train.labels[rows], groups, cell.size, cell.seed, settings.holdouts
+    )
+    if len(candidates) < 2 or not masks:
+        return dict(candidates[0]) if candidates else {}, []
+    feed = _feed(study, cell)
+    parts = [feed.part(~mask) for mask in masks]
+    runs = [
+        _run(study, cell, part, candidate, number)
+        for candidate in candidates
+        for number, part in enumerate(parts)
+    ]
+    _train_all(runs, study, data)
+    found = []
+    for number, run in enumerate(runs):
+        held_out = feed.part(masks[number % len(masks)])
+        logs = predict(run.network, held_out, settings)
+        found.append(measures(logs, held_out.labels.cpu()))
+    tried = []
+    for number, candidate in enumerate(candidates):
+        of = found[number * len(masks) : (number + 1) * len(masks)]
+        tried.append((candidate, {name: sum(m[name] for m in of) / len(of) for name in of[0]}))
+    return best(tried, settings.measure or "accuracy"), tried
+
+
+def _train_all(runs: Sequence[Run], study: Study, data: Data) -> None:
+    """Side by side where that is faster; only those of the same rows can be: there are as many
+    batches in an epoch, and by them a network standardises its input, which no stack can."""
+    size = together(study.settings, data.shape)
+    feeds = [id(run.feed) for run in runs]
+    for feed in dict.fromkeys(feeds):
+        alike = [run for run, own in zip(runs, feeds, strict=True) if own == feed]
+        for start in range(0, len(alike), size):
+            train(alike[start : start + size], study.settings, study.learning_rate)
+
+
+def best(tried: Sequence[tuple[dict[str, Any], dict[str, float]]], measure: str) -> dict[str, Any]:
+    """The first of the best by the measure; among equals by the likelihood, where there is one."""
+    sign = -1 if MEASURES[measure].higher else 1
+    ranked = sorted(
+        range(len(tried)),
+        key=lambda i: (sign * round(tried[i][1][measure], 9), tried[i][1].get("nll", 0.0), i),
+    )
+    return tried[ranked[0]][0]
+
+
+def _run(
+    study: Study, cell: Cell, feed: Feed, strength: Mapping[str, Any], fold: int | None = None
+) -> Run:
+    """A training on these rows. Its network, batches and random numbers follow from the seed and
+    the rows, not from the arm."""
+    settings = study.settings
+    purpose = (cell.seed, cell.size, "all" if fold is None else fold)
+    return Run(
+        study.network(feed[torch.arange(min(SAMPLE, len(feed)))], cell.seed),
+        feed,
+        subsets.batches(len(feed), settings.batch, settings.steps, *purpose),
+        cell.arm.pipeline(strength, study.given(cell.arm)).to(feed.device),
+        subsets.derived("augmentation", *purpose),
+    )
+
+
+def _feed(study: Study, cell: Cell) -> Feed:
+    return _train_feed(_classified(study), cell.size, cell.seed, study.settings.device or "cpu")
+
+
+@functools.lru_cache(maxsize=1)  # the arms of a seed and size follow one another
+def _train_feed(data: Data, size: int, seed: int, device: str) -> Feed:
+    return Feed(data.train, subsets.subset(data.train.labels, size, seed), torch.device(device))
+
+
+@functools.lru_cache(maxsize=1)
+def _test_feed(data: Data, device: str) -> Feed:
+    return Feed(data.test, torch.arange(len(data.test)), torch.device(device))
+
+
+def _classified(study: Study) -> Data:
+    data = study.data
+    assert isinstance(data, Data)
+    return data

@@ -1,0 +1,185 @@
+"""`albu_learned.compare`: sets a comparison up, runs what of it is not there yet, and tells."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from albu_learned import checks
+from albu_learned.comparison.engine import Task, check, run
+from albu_learned.comparison.finish import Comparison, finish
+from albu_learned.comparison.prepare import prepare
+from albu_learned.comparison.result import size_name
+from albu_learned.comparison.settings import Settings
+from albu_learned.comparison.store import Store
+from albu_learned.comparison.study import Cell, Source, Study
+from albu_learned.comparison.work import test_work, train_work
+from albu_learned.data import Boxes, Data
+
+__all__ = ["Comparison", "carry_out", "compare", "set_up"]
+
+Say = Callable[[str], object]
+Name = str | os.PathLike[str]
+
+
+def compare(
+    data: Name | Data | Boxes,
+    arms: Sequence[str] | None = None,
+    *,
+    specs: Sequence[Name] = (),
+    against: Mapping[str, Sequence[str]] | None = None,
+    out: Name = "comparison",
+    kind: str | None = None,
+    groups: Name | None = None,
+    test_share: float = 0.3,
+    jobs: int = 1,
+    engine: str = "local",
+    address: str | None = None,
+    say: Say = print,
+    **settings: Any,
+) -> Comparison:
+    """Trains every arm on subsets of the data, and tells which of them helps.
+
+    Finished cells are kept in `out`: run it again and it goes on where it was stopped.
+
+    Args:
+        data: a folder of images, an .npz file, series, or a data.yaml of YOLO; or opened data.
+        arms: their names (see `albu_learned.comparison.arms`); None for the usual ones.
+        specs: files of specs, each of which becomes an arm alone and one with the recipe.
+        against: more controls: which arms, by name, one has to beat.
+        out: the folder for the results.
+        kind: "images" or "series" where an array may be either.
+        groups: a CSV file of the images' patients or scenes, which stay on one side of a split.
+        test_share: of the data for testing, where they come unsplit.
+        jobs: trainings at a time on this machine.
+        engine: "local", or "ray" for a Ray cluster.
+        address: of the Ray cluster; None for the one that runs here or is named by RAY_ADDRESS.
+        say: takes the lines of text.
+        **settings: see `albu_learned.comparison.Settings`.
+    """
+    check(engine)
+    study = set_up(
+        data,
+        arms,
+        specs=specs,
+        against=against,
+        kind=kind,
+        groups=groups,
+        test_share=test_share,
+        **settings,
+    )
+    asked = {"arms": arms, "specs": specs, "against": against}
+    how = {"engine": engine, "jobs": jobs, "address": address}
+    return carry_out(study, asked, out, how, say)
+
+
+def set_up(
+    data: Name | Data | Boxes,
+    arms: Sequence[str] | None = None,
+    *,
+    specs: Sequence[Name] = (),
+    against: Mapping[str, Sequence[str]] | None = None,
+    kind: str | None = None,
+    groups: Name | None = None,
+    test_share: float = 0.3,
+    **settings: Any,
+) -> Study:
+    """The first half of `compare`: finds whatever is wrong with what is asked for."""
+    known = [field.name for field in fields(Settings)]
+    for name in settings:
+        if name not in known:
+            near = checks.nearest(name, known)
+            raise TypeError(f"`{name}` is no argument of compare.{near}")
+    source = _source(data, kind, groups, test_share)
+    return prepare(source, Settings(**settings), arms, [os.fspath(path) for path in specs], against)
+
+
+def carry_out(
+    study: Study, asked: Mapping[str, Any], out: Name, how: Mapping[str, Any], say: Say = print
+) -> Comparison:
+    """The second half: trains and tests what is not there yet, and writes the report."""
+    folder = Path(out)
+    if how.get("engine") == "ray" and str(study.settings.device).startswith("cuda"):
+        how = {**how, "gpus": 1}
+    with Store(folder) as store:
+        _announce(study, store, say)
+        try:
+            found = _train_and_test(study, store, functools.partial(run, **how))
+        except KeyboardInterrupt:
+            say("\nStopped. What is finished is kept: the same command goes on from here.")
+            raise
+        return finish(study, found, folder, asked, say)
+
+
+def _source(
+    data: Name | Data | Boxes,
+    kind: str | None,
+    groups: Name | None,
+    test_share: float,
+) -> Source:
+    if isinstance(data, (Data, Boxes)):
+        return Source(data.path, opened=data)
+    named = None if groups is None else os.fspath(groups)
+    return Source(os.fspath(data), kind, named, test_share)
+
+
+def _announce(study: Study, store: Store, say: Say) -> None:
+    settings, data = study.settings, study.data
+    ran = [arm for arm in study.arms if not arm.skipped]
+    cells = list(study.cells())
+    done = store.read()
+    kept = sum("tested" in done.get(study.key(cell), {}) for cell in cells)
+    unit = "images in all" if isinstance(data, Boxes) else "a class"
+    sizes = ", ".join(map(size_name, settings.sizes))
+    say(
+        f"{data.name}: {len(data.classes)} classes, {len(data.train)} {_rows(study)} to train on, "
+        f"{len(data.test)} to test on."
+    )
+    say(
+        f"{len(ran)} arms, {settings.seeds} seeds, {sizes} {unit}: {len(cells)} cells of "
+        f"{settings.steps} steps." + (f" {kept} are there already." if kept else "")
+    )
+    for arm in study.arms:
+        if arm.skipped:
+            say(f"Skipped: {arm.name}: {arm.skipped}.")
+
+
+def _rows(study: Study) -> str:
+    return "series" if study.data.kind == "series" else "images"
+
+
+def _train_and_test(
+    study: Study, store: Store, how: Callable[..., None]
+) -> list[tuple[Cell, dict[str, Any]]]:
+    """All trainings, then all tests: until the last network is trained, no test image is read."""
+    cells = {study.key(cell): cell for cell in study.cells()}
+    threads = study.settings.threads
+    kept = store.read()
+    missing = [key for key in cells if "tested" not in kept.get(key, {})]
+    untrained = [
+        key
+        for key in missing
+        if "trained" not in kept.get(key, {}) or not store.weights(key).is_file()
+    ]
+
+    def trained(task: Task, result: dict[str, Any]) -> None:
+        store.put_weights(task.key, result.pop("weights"))
+        store.append(task.key, "trained", {"cell": task.what, **result})
+
+    def tested(task: Task, result: dict[str, Any]) -> None:
+        store.append(task.key, "tested", {"cell": task.what, **result})
+        store.drop_weights(task.key)
+
+    def loaded(key: str) -> Callable[[], Any]:
+        return lambda: (cells[key], store.take_weights(key))
+
+    to_train = [Task(key, str(cells[key]), cells[key]) for key in untrained]
+    to_test = [Task(key, str(cells[key]), load=loaded(key)) for key in missing]
+    how(to_train, functools.partial(train_work, study), trained, threads=threads, title="training")
+    how(to_test, functools.partial(test_work, study), tested, threads=threads, title="testing")
+    kept = store.read()
+    return [(cell, kept[key]) for key, cell in cells.items()]

@@ -1,0 +1,39 @@
+"""Image files below a folder, and how many of them a message names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["EXTENSIONS", "folders_in", "images_below", "is_image", "listed"]
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is an image's. Hidden files are none: archives of a Mac are full of them."""
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Every image in a folder and in its folders, in the same order on every machine."""
+    found = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(here, name) for name in names if is_image(Path(name))]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder that are not hidden, sorted by name."""
+    found = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return sorted(found, key=lambda path: path.name)
+
+
+def listed(problems: Sequence[str], most: int = 5) -> str:
+    """The number of problems and the first of them."""
+    shown = "; ".join(problems[:most])
+    if len(problems) <= most:
+        return f"{len(problems)} of them: {shown}" if len(problems) > 1 else shown
+    return f"{len(problems)} of them, the first {most}: {shown}"

@@ -1,0 +1,51 @@
+"""The label files of YOLO: a line an object, its class and then its box or outline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["of", "read"]
+
+
+def of(image: Path) -> Path:
+    """The label file of an image: the last folder `images` of its path becomes `labels`."""
+    images, labels = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
+    return Path(labels.join(str(image).rsplit(images, 1))).with_suffix(".txt")
+
+
+def read(file: Path, count: int) -> tuple[set[int], list[str]]:
+    """The classes, of `count`, that a label file names, and what is wrong with its lines.
+
+    Without a file the image shows no object.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return set(), []
+    except (OSError, ValueError) as error:
+        return set(), [f"{str(file)!r} cannot be read ({error})"]
+    classes, problems = set(), []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            classes.add(_class(line.split(), count))
+        except ValueError as error:
+            problems.append(f"{str(file)!r}, line {number}: {error}")
+    return classes, problems
+
+
+def _class(words: list[str], count: int) -> int:
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        raise ValueError(f"not numbers: {' '.join(words)!r}") from None
+    # A box has four numbers after the class, an outline at least three points.
+    if len(numbers) != 5 and (len(numbers) < 7 or len(numbers) % 2 == 0):
+        raise ValueError(f"a class and 4 numbers, or 3 points and more, but {len(numbers)} numbers")
+    if not 0 <= numbers[0] < count or numbers[0] != int(numbers[0]):
+        raise ValueError(f"class {words[0]} is not in 0..{count - 1}")
+    if not all(0 <= value <= 1 for value in numbers[1:]):
+        raise ValueError(f"coordinates outside of [0, 1]: {' '.join(words[1:])}")
+    return int(numbers[0])

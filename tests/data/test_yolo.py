@@ -1,0 +1,189 @@
+"""Detection sets in YOLO's form."""
+
+import shutil
+
+import pytest
+import torch
+
+from albu_learned.data import Boxes, open_data
+from tests.data import cases
+from tests.data.cases import BOX
+
+
+@pytest.fixture
+def root(tmp_path):
+    return cases.yolo(tmp_path / "toy")
+
+
+@pytest.mark.parametrize("name", ["", "data.yaml"])
+def test_a_data_set(root, name):
+    data = open_data(root / name)
+    assert isinstance(data, Boxes)
+    assert (data.name, data.kind, data.classes) == ("toy", "detection", ("cell", "clot"))
+    assert (data.tested_on, data.path) == ("test", str(root / "data.yaml"))
+    assert data.train == tuple(root / "images" / "train" / f"train{i}.png" for i in range(3))
+    assert data.test == tuple(root / "images" / "test" / f"test{i}.png" for i in range(3))
+    assert data.groups is None
+    assert data.present.dtype == torch.bool
+    assert data.present.tolist() == [[True, False], [True, True], [False, False]]
+    data.check()
+
+
+def test_val_is_tested_on_without_test(tmp_path):
+    data = open_data(cases.yolo(tmp_path, ("train", "val")), kind="detection")
+    assert data.tested_on == "val"
+    assert data.test[0].name == "val0.png"
+    data = open_data(cases.yolo(tmp_path, ("train", "val"), test=""))
+    assert data.tested_on == "val"
+
+
+def test_lists_of_folders_and_of_images(root):
+    (root / "lists").mkdir()
+    (root / "lists" / "some.txt").write_text("../images/val/val1.png\n\n./../images/val/val0.png\n")
+    cases.yolo(root, train=["images/train", "lists/some.txt"], names=["cell", "clot"], nc=2)
+    names = [path.name for path in open_data(root).train]
+    assert names == ["train0.png", "train1.png", "train2.png", "val0.png", "val1.png"]
+
+
+def test_a_path_elsewhere(root, tmp_path):
+    away = tmp_path / "away" / "cells.yaml"
+    away.parent.mkdir()
+    cases.yolo(root, path=str(root))
+    shutil.move(root / "data.yaml", away)
+    data = open_data(away)
+    assert data.name == "cells"
+    assert data.train[0] == root / "images" / "train" / "train0.png"
+    for given, error in [(str(tmp_path / "none"), FileNotFoundError), ("none", FileNotFoundError)]:
+        cases.yolo(root, path=given)
+        with pytest.raises(error, match=r"`path` of .* must be a folder, got .*none"):
+            open_data(root)
+
+
+def test_exports_that_are_one_folder_off(root):
+    cases.yolo(root, path=None, train="../images/train", val="../images/val", test=None)
+    assert open_data(root).train[0].name == "train0.png"
+
+
+def test_paths_may_not_lead_outside(root, tmp_path):
+    cases.picture(tmp_path / "images" / "train" / "other.png")
+    (root / "out.txt").write_text("images/train/train0.png\n../images/train/other.png\n")
+    outside = str(tmp_path / "images" / "train")
+    for train in ("../images/train", outside, "images/../../images/train", ["out.txt"]):
+        cases.yolo(root, train=train)
+        with pytest.raises(ValueError, match=r"`train` of .* must stay inside of .*toy', got"):
+            open_data(root)
+    cases.yolo(root, path="..")
+    with pytest.raises(ValueError, match=r"`path` of .* must stay inside of .* got '\.\.'. Set"):
+        open_data(root)
+    cases.yolo(root, path=str(tmp_path), train="toy/images/train", test="images/train", val=None)
+    assert open_data(root).test == (tmp_path / "images" / "train" / "other.png",)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"names": None}, "`names` of .* must list the classes, .* got None"),
+        ({"names": []}, "`names` of"),
+        ({"names": {1: "cell"}}, "or map the numbers from 0 to them, got {1: 'cell'}"),
+        ({"names": ["cell", "cell"]}, "each another name"),
+        ({"names": "cell"}, "`names` of"),
+        ({"nc": 3}, "`nc` of .* must be 2, as `names`, got 3"),
+        ({"train": None}, "`train` of .* must be a folder, a .txt list of images or .* got None"),
+        ({"train": [3]}, r"`train` of .* got \[3\]"),
+        ({"test": None, "val": None}, "`val` of .* got None"),
+        ({"train": "labels/train"}, "`train` of .* must have images, got none in 'labels/train'"),
+        ({"train": "images/test"}, "in train or in test, but in both stand 3 of them: .*test0.png"),
+        ({"path": 3}, "`path` of .* must be a folder, got 3"),
+    ],
+)
+def test_refusals(root, keys, message):
+    cases.yolo(root, **keys)
+    with pytest.raises(ValueError, match=message):
+        open_data(root)
+
+
+@pytest.mark.parametrize("given", ["images/none", "data.yaml"])
+def test_missing_folders(root, given):
+    cases.yolo(root, train=given)
+    with pytest.raises(FileNotFoundError, match=f"`train` of .* must be a folder .* got '{given}'"):
+        open_data(root)
+
+
+def test_a_list_with_missing_images(root):
+    (root / "some.txt").write_text("images/train/train0.png\nimages/train/none.png\ndata.yaml\n")
+    cases.yolo(root, train="some.txt")
+    with pytest.raises(FileNotFoundError, match=r"these are none: 2 of them: .*none.png'; .*yaml"):
+        open_data(root)
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "must be YAML, but"), ("- a", "got list")])
+def test_a_file_that_is_no_data_yaml(root, text, message):
+    (root / "data.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        open_data(root)
+
+
+def test_no_labels_at_all(root):
+    shutil.rmtree(root / "labels")
+    with pytest.raises(ValueError, match=r"none has any.*looked for in .*labels/train/train0.txt"):
+        open_data(root)
+
+
+def test_outlines_count_too(root):
+    cases.label(root, "train", 0, "1 0.1 0.1 0.9 0.1 0.5 0.9\n\n")
+    data = open_data(root)
+    assert data.present[0].tolist() == [False, True]
+    data.check()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"2 {BOX}", r"class 2 is not in 0\.\.1"),
+        (f"-1 {BOX}", "class -1 is not"),
+        (f"0.5 {BOX}", "class 0.5 is not"),
+        (f"nan {BOX}", "class nan is not"),
+        ("0 0.5 0.5 0.1", "3 points and more, but 4 numbers"),
+        (f"0 {BOX} 0.5", "3 points and more, but 6 numbers"),
+        (f"0 {BOX} 0.5 0.5 0.5", "3 points and more, but 8 numbers"),
+        ("0 0.5 0.5 0.25 1.25", r"coordinates outside of \[0, 1\]: 0.5 0.5 0.25 1.25"),
+        ("0 0.5 0.5 nan 0.2", "coordinates outside"),
+        ("0 0.5 -0.5 0.1 0.2", "coordinates outside"),
+        (f"cell {BOX}", "not numbers: 'cell"),
+    ],
+)
+def test_malformed_lines_are_named(root, part, line, message):
+    path = cases.label(root, part, 1, f"0 {BOX}\n{line}\n")
+    data = open_data(root)
+    if part == "train":
+        assert data.present[1].tolist() == [True, False]
+    with pytest.raises(ValueError, match=f"must be readable, but '{path}', line 2: .*{message}"):
+        data.check()
+
+
+def test_unreadable_images_and_labels_are_named(root):
+    (root / "images" / "train" / "train0.png").write_text("no image")
+    (root / "images" / "test" / "test1.png").write_text("no image")
+    (root / "labels" / "test" / "test0.txt").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ValueError, match="but 3 of them: ") as caught:
+        open_data(root).check()
+    assert all(name in str(caught.value) for name in ("train0.png", "test1.png", "test0.txt"))
+
+
+def test_groups(root, tmp_path):
+    file = tmp_path / "g.csv"
+
+    def write(test):
+        lines = [f"train{i}.png,cow{i // 2}" for i in range(3)]
+        lines += [f"test{i}.png,{test}{i // 2}" for i in range(3)]
+        file.write_text("\n".join(["image,group", *lines]))
+
+    write("ant")
+    assert open_data(root, groups=file).groups.tolist() == [2, 2, 3]
+    write("cow")
+    with pytest.raises(ValueError, match="groups stand in both: 2 of them: 'cow0'; 'cow1'"):
+        open_data(root, groups=file)
+    file.write_text("image,group\ntrain0.png,1\n")
+    with pytest.raises(ValueError, match=r"lacks 5 of them: 'images/train/train1.png'"):
+        open_data(root, groups=file)
