@@ -131,9 +131,6 @@ def arms_of(
         kind: of the data: "images", "series" or "detection".
         against: more controls, by the name of the arm: those that one has to beat.
     """
-    for name, given in (("arms", names), ("specs", specs)):
-        if isinstance(given, (str, Path)):
-            raise TypeError(f"`{name}` must be a list, got {given!r}. Write [{str(given)!r}].")
     listed = [PLAIN, *(DEFAULT if names is None else names)]
     for path in specs:
         listed += [str(path), f"recipe + {path}"]

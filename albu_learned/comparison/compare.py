@@ -94,6 +94,9 @@ def set_up(
         if name not in known:
             near = checks.nearest(name, known)
             raise TypeError(f"`{name}` is no argument of compare.{near}")
+    for name, given in (("arms", arms), ("specs", specs)):
+        if isinstance(given, (str, os.PathLike)):
+            raise TypeError(f"`{name}` must be a list, got {given!r}. Write [{str(given)!r}].")
     source = _source(data, kind, groups, test_share)
     return prepare(source, Settings(**settings), arms, [os.fspath(path) for path in specs], against)
 

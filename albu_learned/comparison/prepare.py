@@ -36,6 +36,8 @@ def prepare(
     """A study that can run, or an error that names what has to be put right."""
     _check_extras()
     data = source.open()
+    if isinstance(data, Data):
+        _check_model(settings, data)
     side = _image_size(settings)
     if source.opened is not None and settings.image_size is not None and data.kind == "images":
         raise ValueError(
@@ -53,7 +55,6 @@ def prepare(
 
         check(study, data)
     else:
-        _check_model(settings, data)
         _check_sizes(data, settings.sizes)
         data.train.check()
         data.test.check()

@@ -19,6 +19,10 @@ def check(name: str) -> None:
             f"`model` must be `small` or one that timm knows, got {name!r}."
             f"{checks.nearest(name, known)} timm.list_models() lists them."
         )
+    try:
+        timm.get_pretrained_cfg(name, allow_unregistered=True)
+    except RuntimeError as error:  # for what stands behind the dot
+        raise ValueError(f"`model` must be one that timm knows, got {name!r}: {error}") from error
 
 
 def classifier(

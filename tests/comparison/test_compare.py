@@ -269,3 +269,26 @@ def test_a_planted_winner_is_found_and_a_useless_arm_is_not(tmp_path, undrawn):
     assert min(gains) > 0.2
     assert "Use still" not in found.sentence
     assert "still beat plain" not in found.sentence
+
+
+def test_a_cell_whose_weights_are_gone_is_trained_again(place, tmp_path, undrawn, monkeypatch):
+    wanted = csv_of_run(place, tmp_path / "whole")
+
+    def stopped(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "test_work", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            carried_out(place, tmp_path / "again")
+    weights = sorted((tmp_path / "again" / "weights").iterdir())
+    assert len(weights) == 12
+    for path in weights[:5]:
+        path.unlink()
+    assert csv_of_run(place, tmp_path / "again") == wanted
+    assert not list((tmp_path / "again" / "weights").iterdir())
+
+
+def csv_of_run(place, out):
+    carried_out(place, out)
+    return csv_of(out)

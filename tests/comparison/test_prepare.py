@@ -37,6 +37,10 @@ def refused(tmp_path, message, data, arms=("mixup",), **given):
         ({"against": {"mixup": ["cutmix"]}}, "`against` must name arms .*'cutmix'"),
         ({"jobs": 0}, "`jobs` must be an integer >= 1, got 0"),
         ({"engine": "dask"}, "`engine` must be one of local, ray, got 'dask'"),
+        ({"arms": ["recipe + recipe"]}, "`arms` must name each part once, got 'recipe"),
+        ({"device": "meta"}, '`device` must be "cpu", "cuda" or "mps", got \'meta\''),
+        ({"precision": ["x"]}, r"`precision` must be one of float32, .* got \['x'\]"),
+        ({"image_size": 9}, "`image_size` must be None for data that are open, got 9"),
     ],
     ids=str,
 )  # fmt: skip
@@ -76,6 +80,11 @@ SPECS = {
     "few": ("artifact: few", "'few' cannot be used on toys: index 2 is out of bounds"),
     "policy": ("{artifact: few, stage: policy}", "`stage` must not be policy in a comparison"),
     "wrong": ("{method: ZetaMixup, try: {gama: [2]}}", "`gama` is not a key .* `gamma`"),
+    "late": (
+        "{method: ZetaMixup, from_epoch: 2}",
+        "line 1: `from_epoch` must be below 2, the epochs that 3 steps are at size 4, got 2",
+    ),
+    "later": ("artifact: large, from_epoch: 1", r"'later' cannot be used on toys: .*\(5, 5\)"),
     "named": ("artifact: named", "must name the classes of the artifact"),
 }  # fmt: skip
 
@@ -98,6 +107,49 @@ def test_two_specs_of_one_name(tmp_path):
     text = "methods: [{method: ZetaMixup, gamma: %d}]"
     paths = [toy_data.written(tmp_path / str(gamma), text % gamma) for gamma in (3, 4)]
     refused(tmp_path, "two that are called 'spec'.*Rename one file", toy_data.images(), paths)
+
+
+def test_lists_are_asked_for(tmp_path):
+    for name in ("arms", "specs"):
+        with pytest.raises(TypeError, match=rf"`{name}` must be a list, got 'recipe'. Write \["):
+            set_up(toy_data.images(), **{name: "recipe"}, **TINY)
+
+
+def test_a_file_with_a_plus_in_its_name(tmp_path):
+    (tmp_path / "a+b").mkdir()
+    path = toy_data.written(tmp_path / "a+b", "methods: [{method: ZetaMixup}]", "one+two.yaml")
+    study = toy_data.study(None, [path, f"recipe + {path}"])
+    assert {"one+two", "recipe + one+two"} <= {arm.name for arm in study.arms}
+
+
+def test_the_classes_of_a_spec_name_those_of_the_data(tmp_path):
+    named = toys.ClassShift(num_classes=3)
+    named.about = al.About(classes=["x", "y", "z"])
+    named.save_pretrained(tmp_path / "named")
+    text = "classes: %s\nmethods: [{artifact: named, p: 1}]"
+    path = toy_data.written(tmp_path, text % "[z, x, y]")
+    study = toy_data.study(None, [path])
+    assert study.given(study.arms[1]).classes == ("z", "x", "y")
+    path = toy_data.written(tmp_path, text % "[z, x]", "short.yaml")
+    refused(tmp_path, "`classes` must name the 3 of the data", toy_data.images(), [path])
+
+
+def test_an_argument_that_does_not_fit_what_was_learned(tmp_path):
+    toys.ClassShift(num_classes=3).save_pretrained(tmp_path / "warp")
+    text = "methods: [{artifact: warp, try: {num_classes: [3, 4]}}]"
+    path = toy_data.written(tmp_path, text)
+    message = "`num_classes` of this ClassShift cannot be .4.: .* another shape"
+    refused(tmp_path, message, toy_data.images(), [path])
+
+
+def test_models_that_do_not_take_the_images(tmp_path):
+    pytest.importorskip("timm")
+    path = toy_data.as_npz(tmp_path / "toys.npz", toy_data.images())
+    given = {"model": "vit_tiny_patch16_224", "image_size": 8}
+    message = r"`model` must take images of \(1, 8, 8\), got 'vit_tiny_patch16_224'"
+    refused(tmp_path, message, path, **given)
+    message = "`model` must be one that timm knows, got 'test_resnet.nonsense'"
+    refused(tmp_path, message, path, model="test_resnet.nonsense")
 
 
 def test_models(tmp_path):
