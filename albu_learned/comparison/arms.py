@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -48,8 +49,10 @@ class Part:
     @property
     def shares(self) -> tuple[float, ...]:
         """The share of rows that it changes, for each strength worth trying."""
-        if len(self.atoms) == 1 and "p" in self.atoms[0].tries:
-            return tuple(self.atoms[0].tries["p"])
+        if len(self.atoms) == 1:
+            for key in ("p", "mixup"):  # the second is YOLO's name for the share that it mixes
+                if key in self.atoms[0].tries:
+                    return tuple(self.atoms[0].tries[key])
         shares = [atom.entry.p if atom.entry else 1.0 for atom in self.atoms]
         return (1 - math.prod(1 - share for share in shares),)
 
@@ -68,9 +71,14 @@ class Arm:
 
     @property
     def atoms(self) -> tuple[Atom, ...]:
-        """In the order in which they work."""
-        found = [atom for part in self.parts for atom in part.atoms]
-        return tuple(sorted(found, key=lambda atom: atom.rank))
+        """In the order in which they work, each with a name of its own: "ZetaMixup 2"."""
+        found = sorted((a for part in self.parts for a in part.atoms), key=lambda atom: atom.rank)
+        counts: Counter[str] = Counter()
+        for number, atom in enumerate(found):
+            counts[atom.name] += 1
+            if counts[atom.name] > 1:
+                found[number] = replace(atom, name=f"{atom.name} {counts[atom.name]}")
+        return tuple(found)
 
     @property
     def candidates(self) -> tuple[dict[str, Any], ...]:
@@ -108,13 +116,13 @@ class Arm:
             {
                 "name": atom.name,
                 "tries": {key: list(values) for key, values in atom.tries.items()},
-                "entry": atom.entry and atom.entry.as_dict(),
+                "entry": atom.entry and replace(atom.entry, artifact=None).as_dict(),
                 "epochs": atom.entry and [atom.entry.from_epoch, atom.entry.until_epoch],
                 "content": atom.content,
             }
             for atom in self.atoms
         ]
-        return {"name": self.name, "atoms": atoms}
+        return {"name": self.name, "atoms": atoms, "classes": self.spec and self.spec.classes}
 
 
 def arms_of(
@@ -136,17 +144,20 @@ def arms_of(
         listed += [str(path), f"recipe + {path}"]
     arms: dict[str, Arm] = {}
     for name in listed:
-        arm = _arm(name, kind)
-        known = arms.setdefault(arm.name, arm)
-        if known.described() != arm.described():
-            raise ValueError(
-                f"`arms` must have names of their own, got two that are called {arm.name!r}: a "
-                "spec is called by its file's name. Rename one file."
-            )
+        _add(arms, _arm(name, kind))
     for arm in [*arms.values()]:
         for control in _controls(arm, kind):
-            arms.setdefault(control.name, control)
+            _add(arms, control)
     return _with_controls(arms, kind, against or {})
+
+
+def _add(arms: dict[str, Arm], arm: Arm) -> None:
+    known = arms.setdefault(arm.name, arm)
+    if known.described() != arm.described():
+        raise ValueError(
+            f"`arms` must have names of their own, got two that are called {arm.name!r}: a spec is "
+            "called by its file's name. Rename one file."
+        )
 
 
 def _arm(text: str, kind: str) -> Arm:
@@ -157,9 +168,9 @@ def _arm(text: str, kind: str) -> Arm:
     names = [text] if Path(text).is_file() else re.split(pattern, text)
     parts = [_part(name.strip(), kind) for name in names]
     arm = Arm(tuple(part for part in parts if part.name != PLAIN), skipped=_skipped(parts, kind))
-    mixes = [atom.name for atom in arm.atoms if atom.mixes]
+    mixes = [part.name for part in arm.parts if any(atom.mixes for atom in part.atoms)]
     names = [part.name for part in arm.parts]
-    if len(mixes) > 1 and not any(e.limited for a in arm.atoms if (e := a.entry)):
+    if len(mixes) > 1:
         raise ValueError(f"`arms` must have one mix each, got {mixes} in {text!r}.")
     if len(set(names)) < len(names):
         raise ValueError(f"`arms` must name each part once, got {text!r}.")
@@ -186,12 +197,7 @@ def _part(name: str, kind: str) -> Part:
             f"{entry.where}: `stage` must not be policy in a comparison: it belongs to timm's "
             "RandAugment. Leave `stage` out."
         )
-    atoms: list[Atom] = []
-    for entry in spec.entries:
-        atom = of_entry(entry)
-        again = sum(atom.entry.name == entry.name for atom in atoms if atom.entry)
-        atoms.append(replace(atom, name=f"{atom.name} {again + 1}") if again else atom)
-    return Part(Path(name).stem, tuple(atoms), spec)
+    return Part(Path(name).stem, tuple(map(of_entry, spec.entries)), spec)
 
 
 def _skipped(parts: Sequence[Part], kind: str) -> str:
@@ -212,7 +218,7 @@ def _controls(arm: Arm, kind: str) -> list[Arm]:
         controls.insert(0, Arm(tuple(base)))
         shares = last.shares
         if shares != (1.0,):
-            name = "dilution" if len(shares) > 1 else f"dilution {shares[0]:g}"
+            name = f"dilution {'/'.join(f'{share:g}' for share in shares)}"
             controls.append(Arm((*base, Part(name, (dilution(shares),)))))
     return controls
 

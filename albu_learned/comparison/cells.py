@@ -20,7 +20,7 @@ from albu_learned.comparison.study import Cell, Study
 from albu_learned.comparison.train import Feed, Run, predict, state_of, together, train
 from albu_learned.data import Data
 
-__all__ = ["test_cell", "train_cell"]
+__all__ = ["forget", "test_cell", "train_cell"]
 
 SAMPLE = 1000  # rows from which a network takes the mean and deviation of its input
 
@@ -38,10 +38,9 @@ def train_cell(study: Study, cell: Cell) -> Trained:
 
 
 def test_cell(study: Study, cell: Cell, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The measures on the test part, read here and nowhere else."""
+    """The measures on the test part, predicted here and nowhere else."""
     data = _classified(study)
-    rows = subsets.subset(data.train.labels, cell.size, cell.seed)
-    network = study.network(_feed(study, cell)[torch.arange(min(SAMPLE, len(rows)))], cell.seed)
+    network = study.network(_sample(_feed(study, cell)), cell.seed)
     network.load_state_dict(dict(weights))
     found = predict(network, _test_feed(data, study.settings.device or "cpu"), study.settings)
     labels = data.test.labels
@@ -110,12 +109,18 @@ def _run(
     settings = study.settings
     purpose = (cell.seed, cell.size, "all" if fold is None else fold)
     return Run(
-        study.network(feed[torch.arange(min(SAMPLE, len(feed)))], cell.seed),
+        study.network(_sample(feed), cell.seed),
         feed,
         subsets.batches(len(feed), settings.batch, settings.steps, *purpose),
         cell.arm.pipeline(strength, study.given(cell.arm)).to(feed.device),
         subsets.derived("augmentation", *purpose),
     )
+
+
+def _sample(feed: Feed) -> Tensor:
+    """Rows of every class: they are in the order of classes."""
+    count = min(SAMPLE, len(feed))
+    return feed[torch.linspace(0, len(feed) - 1, count).long()]
 
 
 def _feed(study: Study, cell: Cell) -> Feed:
@@ -130,6 +135,12 @@ def _train_feed(data: Data, size: int, seed: int, device: str) -> Feed:
 @functools.lru_cache(maxsize=1)
 def _test_feed(data: Data, device: str) -> Feed:
     return Feed(data.test, torch.arange(len(data.test)), torch.device(device))
+
+
+def forget() -> None:
+    """Lets go of the rows that are kept for the next cell."""
+    _train_feed.cache_clear()
+    _test_feed.cache_clear()
 
 
 def _classified(study: Study) -> Data:

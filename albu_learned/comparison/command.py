@@ -43,7 +43,7 @@ def declare(cli: "typer.Typer", run: Callable[[dict[str, Any]], object]) -> None
         ] = ",".join(map(str, usual.sizes)),
         seeds: Annotated[int, option(min=1, help="How often all is repeated.")] = usual.seeds,
         steps: Annotated[int, option(min=1, help="Steps of every training.")] = usual.steps,
-        batch: Annotated[int, option(min=1, help="Images a step.")] = usual.batch,
+        batch: Annotated[int, option(min=2, help="Images a step.")] = usual.batch,
         model: Annotated[
             str, option(help='"small", a model of timm, or a YAML of YOLO.')
         ] = usual.model,

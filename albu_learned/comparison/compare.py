@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from albu_learned import checks
+from albu_learned.comparison import cells
 from albu_learned.comparison.engine import Task, check, run
 from albu_learned.comparison.finish import Comparison, finish
 from albu_learned.comparison.prepare import prepare
 from albu_learned.comparison.result import size_name
 from albu_learned.comparison.settings import Settings
 from albu_learned.comparison.store import Store
-from albu_learned.comparison.study import Cell, Source, Study
+from albu_learned.comparison.study import Cell, Source, Study, forget_data
 from albu_learned.comparison.work import test_work, train_work
 from albu_learned.data import Boxes, Data
 
@@ -97,6 +98,10 @@ def set_up(
     for name, given in (("arms", arms), ("specs", specs)):
         if isinstance(given, (str, os.PathLike)):
             raise TypeError(f"`{name}` must be a list, got {given!r}. Write [{str(given)!r}].")
+    sizes = settings.get("sizes")
+    if 0 in (sizes if isinstance(sizes, (list, tuple)) else [sizes]):
+        raise ValueError('`sizes` must be integers >= 1, or "all", got 0.')
+    _forget()  # files may have changed since this process opened them
     source = _source(data, kind, groups, test_share)
     return prepare(source, Settings(**settings), arms, [os.fspath(path) for path in specs], against)
 
@@ -115,7 +120,15 @@ def carry_out(
         except KeyboardInterrupt:
             say("\nStopped. What is finished is kept: the same command goes on from here.")
             raise
-        return finish(study, found, folder, asked, say)
+        try:
+            return finish(study, found, folder, asked, say)
+        finally:
+            _forget()
+
+
+def _forget() -> None:
+    forget_data()
+    cells.forget()
 
 
 def _source(
@@ -125,17 +138,23 @@ def _source(
     test_share: float,
 ) -> Source:
     if isinstance(data, (Data, Boxes)):
+        if (kind, groups, test_share) != (None, None, 0.3):
+            raise ValueError(
+                "`kind`, `groups` and `test_share` must be left out for data that are open. Give "
+                "them to open_data."
+            )
         return Source(data.path, opened=data)
-    named = None if groups is None else os.fspath(groups)
-    return Source(os.fspath(data), kind, named, test_share)
+    # Absolute, for workers elsewhere; and so that the folder may be left.
+    named = None if groups is None else os.path.abspath(groups)
+    return Source(os.path.abspath(data), kind, named, test_share)
 
 
 def _announce(study: Study, store: Store, say: Say) -> None:
     settings, data = study.settings, study.data
     ran = [arm for arm in study.arms if not arm.skipped]
-    cells = list(study.cells())
+    listed = list(study.cells())
     done = store.read()
-    kept = sum("tested" in done.get(study.key(cell), {}) for cell in cells)
+    kept = sum("tested" in done.get(study.key(cell), {}) for cell in listed)
     unit = "images in all" if isinstance(data, Boxes) else "a class"
     sizes = ", ".join(map(size_name, settings.sizes))
     say(
@@ -143,9 +162,15 @@ def _announce(study: Study, store: Store, say: Say) -> None:
         f"{len(data.test)} to test on."
     )
     say(
-        f"{len(ran)} arms, {settings.seeds} seeds, {sizes} {unit}: {len(cells)} cells of "
+        f"{len(ran)} arms, {settings.seeds} seeds, {sizes} {unit}: {len(listed)} cells of "
         f"{settings.steps} steps." + (f" {kept} are there already." if kept else "")
     )
+    others = len(done.keys() - {study.key(cell) for cell in listed})
+    if others:
+        say(
+            f"{store.folder} has {others} cells of other comparisons too. They stay, but results, "
+            "plots and the report are replaced by this one's."
+        )
     for arm in study.arms:
         if arm.skipped:
             say(f"Skipped: {arm.name}: {arm.skipped}.")
@@ -158,11 +183,12 @@ def _rows(study: Study) -> str:
 def _train_and_test(
     study: Study, store: Store, how: Callable[..., None]
 ) -> list[tuple[Cell, dict[str, Any]]]:
-    """All trainings, then all tests: until the last network is trained, no test image is read."""
-    cells = {study.key(cell): cell for cell in study.cells()}
+    """All trainings, then all tests: until the last network is trained, nothing but a check that
+    they can be read has touched the test images."""
+    todo = {study.key(cell): cell for cell in study.cells()}
     threads = study.settings.threads
     kept = store.read()
-    missing = [key for key in cells if "tested" not in kept.get(key, {})]
+    missing = [key for key in todo if "tested" not in kept.get(key, {})]
     untrained = [
         key
         for key in missing
@@ -178,11 +204,11 @@ def _train_and_test(
         store.drop_weights(task.key)
 
     def loaded(key: str) -> Callable[[], Any]:
-        return lambda: (cells[key], store.take_weights(key))
+        return lambda: (todo[key], store.take_weights(key))
 
-    to_train = [Task(key, str(cells[key]), cells[key]) for key in untrained]
-    to_test = [Task(key, str(cells[key]), load=loaded(key)) for key in missing]
+    to_train = [Task(key, str(todo[key]), todo[key]) for key in untrained]
+    to_test = [Task(key, str(todo[key]), load=loaded(key)) for key in missing]
     how(to_train, functools.partial(train_work, study), trained, threads=threads, title="training")
     how(to_test, functools.partial(test_work, study), tested, threads=threads, title="testing")
     kept = store.read()
-    return [(cell, kept[key]) for key, cell in cells.items()]
+    return [(cell, kept[key]) for key, cell in todo.items()]

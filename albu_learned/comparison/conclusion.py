@@ -26,6 +26,8 @@ from albu_learned.comparison.statistics import (
     least_p,
     paired,
     seeds_for_wilcoxon,
+    standard_error,
+    t_p,
 )
 from albu_learned.comparison.words import amount, points, shown, size_words, unit
 
@@ -103,38 +105,41 @@ def _use(outcome: Outcome, rows: Sequence[Paired], best: str) -> list[str]:
 
 
 def _nothing(outcome: Outcome, to_plain: dict[str, Paired]) -> list[str]:
-    """That nothing beat plain, what more data gave instead, and which arm came nearest."""
+    """That nothing beat plain, which arm came nearest, and whether more seeds might tell."""
     if not to_plain:
         return ["No conclusion: nothing ran that could be compared with plain training."]
-    measure = outcome.measure
-    first, *_, last = sorted([*outcome.sizes] * 2, key=lambda size: (size == ALL, size))
-    gain = fmean(outcome.values(PLAIN, last)) - fmean(outcome.values(PLAIN, first))
-    gain = gain if MEASURES[measure].higher else -gain
-    if gain > 0:
-        spend = (
-            f"; more {unit(outcome)} are the better spend (from {size_words(outcome, first)} to "
-            f"{size_words(outcome, last)} plain training gained "
-            f"{amount(measure, gain, sign=False)} {points(measure)})"
-        )
-    else:
-        spend = f", or with more {unit(outcome)}, if there are any"
-    said = f"Nothing beat plain training{_on_data(outcome)}"
-    said += ", averaged over sizes" * (len(outcome.sizes) > 1)
-    said += f": train without augmentation{spend}."
+    averaged = ", averaged over sizes" * (len(outcome.sizes) > 1)
     nearest = max(to_plain.values(), key=lambda row: row.mean)
-    if nearest.mean <= 0:
-        return [said]
-    return [
-        said,
-        f"The nearest was {nearest.arm}: {shown(nearest)} {points(measure)}, which "
-        f"{nearest.pairs} seeds cannot tell from nothing{_hope(nearest)}.",
+    gain = f"{shown(nearest)} {points(outcome.measure)}"
+    if nearest.mean > 0 and nearest.t_p is not None and nearest.t_p < LEVEL:
+        return [
+            f"Undecided{_on_data(outcome)}{averaged}: {nearest.arm} looks promising ({gain}), but "
+            f"with {nearest.pairs} seeds and so many arms that may be chance. Take more seeds, "
+            "settled beforehand, or fewer arms.",
+        ]
+    said = [
+        f"Nothing beat plain training beyond chance{_on_data(outcome)}{averaged}: "
+        f"there is no reason here to use another{_more_data(outcome)}."
     ]
+    if nearest.mean > 0:
+        said.append(f"The nearest was {nearest.arm}: {gain}, within its error.")
+    return said
 
 
-def _hope(nearest: Paired) -> str:
-    """For an arm that would have been clear if no other had been tried."""
-    hopeful = nearest.t_p is not None and nearest.t_p < LEVEL
-    return " after correction for all arms; more seeds might" if hopeful else ""
+def _more_data(outcome: Outcome) -> str:
+    """What the largest size gained over the smallest, if that is clear itself."""
+    first, *_, last = sorted([*outcome.sizes] * 2, key=lambda size: (size == ALL, size))
+    pairs = zip(outcome.values(PLAIN, last), outcome.values(PLAIN, first), strict=True)
+    sign = 1 if MEASURES[outcome.measure].higher else -1
+    gains = [sign * (a - b) for a, b in pairs]
+    p = t_p(gains)
+    if p is None or p > LEVEL or fmean(gains) <= 0:
+        return ""
+    gain = amount(outcome.measure, fmean(gains), standard_error(gains))
+    return (
+        f"; more {unit(outcome)} do help ({gain} {points(outcome.measure)} from "
+        f"{size_words(outcome, first)} to {size_words(outcome, last)})"
+    )
 
 
 def _own(gain: str, controls: dict[str, Paired | None]) -> list[str]:
@@ -148,7 +153,8 @@ def _own(gain: str, controls: dict[str, Paired | None]) -> list[str]:
 def _explained(gain: str, controls: dict[str, Paired | None], better: Sequence[str]) -> list[str]:
     """Which control may explain the gain of an arm that beat plain."""
     ran = [row for row in controls.values() if row]
-    row = min(ran, key=lambda row: row.mean, default=None)
+    # The one that it is least sure to beat.
+    row = max(ran, key=lambda row: (row.mean <= 0, 1 if row.t_p is None else row.t_p), default=None)
     but = f"{gain}, but" if gain else "But"
     if row is None or row.clear:  # all that ran are beaten, so one did not run
         missing = ", ".join(name for name, found in controls.items() if not found)

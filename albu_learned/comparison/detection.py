@@ -89,7 +89,9 @@ def _choose(
     data, settings, candidates = _boxes(study), study.settings, cell.arm.candidates
     groups = None if data.groups is None else data.groups[rows]
     one_class = torch.zeros(len(rows), dtype=torch.long)
+    shows = data.present[rows].any(dim=1)
     masks = subsets.validations(one_class, groups, cell.size, cell.seed, settings.holdouts)
+    masks = [mask for mask in masks if shows[mask].any() and shows[~mask].any()]
     if len(candidates) < 2 or not masks:
         return dict(candidates[0]) if candidates else {}, []
     tried = []
@@ -150,8 +152,11 @@ def _training(arm: Arm, strength: Mapping[str, Any], folder: Path) -> dict[str, 
 
 @cache
 def _subset(data: Boxes, size: int, seed: int) -> Tensor:
-    """The numbers of so many images, those of smaller sizes among them."""
+    """The numbers of so many images, those of smaller sizes among them; the first shows something,
+    for Ultralytics does not train on nothing."""
     order = torch.randperm(len(data.train), generator=subsets.generator("subset", seed))
+    first = int(data.present[order].any(dim=1).int().argmax())
+    order = torch.cat([order[first : first + 1], order[:first], order[first + 1 :]])
     return order if size == ALL else order[:size]
 
 
@@ -163,6 +168,8 @@ def _detector(study: Study) -> DetectorSettings:
     from albu_learned.ultralytics.trial import DetectorSettings
 
     settings = study.settings
+    if settings.precision == "float16":
+        raise ValueError('`precision` must be "float32" or "bfloat16" for detection, got float16.')
     return DetectorSettings(
         model=settings.model,
         image_size=settings.image_size or SIDE,

@@ -10,6 +10,7 @@ importable on every node: install them there.
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import signal
@@ -219,9 +220,15 @@ def _call(work: bytes, payload: bytes, threads: int) -> bytes:
     multiprocessing would leave tensors in shared memory, where they end with their process."""
     try:
         torch.set_num_threads(threads)
-        return pickle.dumps((pickle.loads(work)(pickle.loads(payload)), None, ""))
+        return pickle.dumps((_unpickled(work)(pickle.loads(payload)), None, ""))
     except BaseException as error:
         return _failure(error)
+
+
+@functools.lru_cache(maxsize=1)  # what it has opened serves the next task as well
+def _unpickled(work: bytes) -> Work:
+    loaded: Work = pickle.loads(work)
+    return loaded
 
 
 def _failure(error: BaseException) -> bytes:

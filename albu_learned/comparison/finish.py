@@ -103,7 +103,13 @@ def _result(cell: Cell, kept: Mapping[str, Any]) -> Result:
 
 
 def _notes(study: Study, results: Sequence[Result]) -> list[str]:
-    data, notes = study.data, []
+    data = study.data
+    notes = [
+        "What is claimed holds for this test part and this pool of training images, of which every "
+        "seed takes a subset of its own (with all images, only weights and batches differ).",
+        "Settle the number of seeds beforehand: whoever adds seeds until a difference is clear "
+        "will find one where there is none.",
+    ]
     choosing = {arm.name for arm in study.arms if len(arm.candidates) > 1}
     blind = Counter(r.size for r in results if r.arm in choosing and not r.tried)
     for size in blind:

@@ -35,7 +35,7 @@ def calibration_bins(
 ) -> tuple[tuple[int, float, float], ...]:
     """For each of 15 ranges of confidence: how many, their mean confidence and accuracy."""
     confidence, chosen = log_probabilities.double().exp().max(dim=1)
-    number = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    number = (confidence * BINS).floor().long().clamp(max=BINS - 1)
     correct = (chosen == labels).double()
     zeros = torch.zeros(BINS, dtype=torch.float64)
     counts = zeros.index_add(0, number, torch.ones_like(correct))

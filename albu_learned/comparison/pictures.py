@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,9 @@ def _changed(pipeline: Pipeline, images: Tensor, labels: Tensor) -> tuple[Tensor
 
 def chosen(outcome: Outcome, arm: str) -> dict[str, Any]:
     """The strength that was chosen most often."""
-    found = [tuple(r.strength.items()) for r in outcome.results if r.arm == arm]
-    return dict(Counter(found).most_common(1)[0][0]) if found else {}
+    found = {json.dumps(r.strength): r.strength for r in outcome.results if r.arm == arm}
+    counts = Counter(json.dumps(r.strength) for r in outcome.results if r.arm == arm)
+    return found[counts.most_common(1)[0][0]] if found else {}
 
 
 def _range(data: Data, images: Tensor) -> tuple[float, float]:

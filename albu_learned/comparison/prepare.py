@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,7 +39,10 @@ def prepare(
     data = source.open()
     if isinstance(data, Data):
         _check_model(settings, data)
-    side = _image_size(settings)
+    _check_pretrained(settings, data)
+    side = _image_size(settings) if data.kind == "images" else None
+    if data.kind == "series" and settings.image_size is not None:
+        raise ValueError(f"`image_size` must be None for series, got {settings.image_size}.")
     if source.opened is not None and settings.image_size is not None and data.kind == "images":
         raise ValueError(
             f"`image_size` must be None for data that are open, got {settings.image_size}. Give "
@@ -82,6 +86,14 @@ def _image_size(settings: Settings) -> int | None:
     if settings.image_size is not None or settings.model == SMALL:
         return settings.image_size
     return networks.default_size(settings.model)
+
+
+def _check_pretrained(settings: Settings, data: Data | Boxes) -> None:
+    if settings.pretrained and (settings.model == SMALL or isinstance(data, Boxes)):
+        raise ValueError(
+            "`pretrained` must be left out but for models of timm, got True with the model "
+            f"{settings.model!r}. For detection, give the path of weights as `model`."
+        )
 
 
 def _check_model(settings: Settings, data: Data) -> None:
@@ -132,8 +144,9 @@ def _try(arm: Arm, study: Study, data: Data) -> None:
         for strength in arm.candidates or ({},):
             try:
                 pipeline = arm.pipeline(strength, study.given(arm))
-                _force(pipeline)
-                changed, soft = pipeline(images, labels, 0)
+                for changes in _forced(pipeline):
+                    pipeline.changes = changes
+                    changed, soft = pipeline(images, labels, 0)
             except (ValueError, TypeError, RuntimeError, OSError, LookupError) as error:
                 note = f"The arm {arm.name!r} cannot be used on {data.name}: {error}"
                 raise type(error)(note) from error
@@ -145,11 +158,18 @@ def _try(arm: Arm, study: Study, data: Data) -> None:
             assert soft.shape == (len(rows), len(data.classes))
 
 
-def _force(pipeline: Pipeline) -> None:
-    """Every entry of a spec in every epoch and row."""
+def _forced(pipeline: Pipeline) -> list[list[Any]]:
+    """Its changes, with every entry of a spec in every epoch and row; mixes that have epochs of
+    their own one at a time."""
+    mixes: list[Any] = []
     for change in pipeline.changes:
         for step in change.steps if isinstance(change, Learned) else ():
             step.entry = replace(step.entry, p=1.0, from_epoch=0, until_epoch=None)
+            mixes += [change] if step.entry.kind == "mix" else []
+    return [
+        [change for change in pipeline.changes if change not in mixes or change is alone]
+        for alone in mixes or [None]
+    ]
 
 
 def _try_network(study: Study, data: Data) -> None:

@@ -75,11 +75,16 @@ def _edges_of(outcome: Outcome, facts: ArmFacts) -> Iterable[str]:
         ends: list[tuple[Callable[..., float], str]] = [(min, "lowest"), (max, "highest")]
         for end, word in ends if len(offered) > 1 else []:
             count = sum(r.strength.get(key) == end(offered) for r in mine)
-            if count > len(mine) / 2:
+            if count > len(mine) / 2 and not _bound(key, end(offered)):
                 yield (
                     f"{key} of {facts.name} was {end(offered):g}, the {word}, "
                     f"in {count} of {len(mine)} cells"
                 )
+
+
+def _bound(key: str, value: float) -> bool:
+    """Whether there is nothing beyond: p and shares are between none and all."""
+    return key.rpartition(".")[2] in ("p", "share") and value in (0, 1)
 
 
 def _number(value: object) -> bool:

@@ -25,8 +25,8 @@ class Settings:
     """How every cell is trained.
 
     Args:
-        sizes: training images a class (of a detection set: in all); "all" (or 0) for every one.
-            The smaller subsets of a seed lie in its larger ones.
+        sizes: training images a class (of a detection set: in all); "all" for every one. The
+            smaller subsets of a seed lie in its larger ones.
         seeds: how many times everything is repeated, each with other images and initial weights.
         steps: optimiser steps of every training.
         batch: images a step.
@@ -61,8 +61,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", _sizes(self.sizes))
-        for name in ("seeds", "steps", "batch", "holdouts", "threads"):
+        for name in ("seeds", "steps", "holdouts", "threads"):
             checks.integer(name, getattr(self, name), 1)
+        checks.integer("batch", self.batch, 2)  # one row alone cannot be mixed
         for name in ("image_size", "together"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
@@ -120,8 +121,8 @@ def _device(given: str | None) -> str:
         raise ValueError(
             f'`device` must be one of torch, such as "cpu" or "cuda", got {given!r}.'
         ) from error
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f'`device` must be "cpu", "cuda" or "mps", got {given!r}.')
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f'`device` must be "cpu" or "cuda", got {given!r}.')
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f'`device` must be "cpu" here: torch sees no GPU, got {given!r}.')
     return str(device)

@@ -7,19 +7,21 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from albu_learned import __version__
 from albu_learned.comparison import networks
 from albu_learned.comparison.arms import Arm
 from albu_learned.comparison.result import size_name
-from albu_learned.comparison.settings import Settings
+from albu_learned.comparison.settings import SMALL, Settings
 from albu_learned.comparison.subsets import derived
 from albu_learned.data import Boxes, Data, fingerprint, open_data
 from albu_learned.spec import Given
 
-__all__ = ["Cell", "Source", "Study"]
+__all__ = ["Cell", "Source", "Study", "forget_data"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ def _open(source: Source) -> Data | Boxes:
         groups=source.groups,
         test_share=source.test_share,
     )
+
+
+def forget_data() -> None:
+    """Lets go of the open data."""
+    _open.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ class Study:
         depends = {
             "data": self.fingerprint,
             "options": [self.source.kind, self.source.test_share, self.source.image_size],
+            "shape": list(getattr(self.data, "shape", ())),
+            "versions": self._versions,
             "settings": shared,
             "arm": cell.arm.described(),
             "size": cell.size,
@@ -91,6 +100,14 @@ class Study:
         }
         text = json.dumps(depends, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def _versions(self) -> list[str]:
+        """Of what trains: old results are not mixed with those of other code."""
+        model = self.settings.model
+        detects = self.data.kind == "detection"
+        used = ["torch", *(["ultralytics"] if detects else ["timm"] if model != SMALL else [])]
+        return [__version__, *map(version, used)]
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -116,7 +133,7 @@ class Study:
             data.shape,
             len(data.classes),
             rows,
-            derived("weights", seed) % 2**63,
+            derived("weights", seed),
         )
 
     @property

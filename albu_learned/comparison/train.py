@@ -75,6 +75,8 @@ class Run:
 
 def together(settings: Settings, shape: tuple[int, ...]) -> int:
     """How many trainings of an arm go side by side."""
+    if settings.precision == "float16":
+        return 1  # one that overflows would stop the others
     if settings.model != SMALL:
         return 1  # batch normalisation and the like keep figures that are not weights
     if settings.together is not None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from albu_learned.data import groups as grouping
 from albu_learned.data.classes import as_labels, check_classes, names
+from albu_learned.data.files import content
 from albu_learned.data.form import Form, form_of
 from albu_learned.data.rows import Data, Rows, row_numbers
 from albu_learned.data.split import hold_out
@@ -69,7 +70,7 @@ class ArrayRows(Rows):
             if self.at is None
             else hashlib.sha256(self.at.numpy().astype("<i8").tobytes()).digest()
         )
-        return b"|".join([super().identity(), str(self.source.size).encode(), at])
+        return b"|".join([super().identity(), content(self.source.path).encode(), at])
 
 
 def has_arrays(folder: Path) -> bool:

@@ -1,12 +1,13 @@
-"""Image files below a folder, and how many of them a message names."""
+"""Image files below a folder, how many of them a message names, and what tells files apart."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["EXTENSIONS", "folders_in", "images_below", "is_image", "listed"]
+__all__ = ["EXTENSIONS", "content", "folders_in", "images_below", "is_image", "listed"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -37,3 +38,12 @@ def listed(problems: Sequence[str], most: int = 5) -> str:
     if len(problems) <= most:
         return f"{len(problems)} of them: {shown}" if len(problems) > 1 else shown
     return f"{len(problems)} of them, the first {most}: {shown}"
+
+
+def content(path: Path) -> str:
+    """What tells the content of a file from others, in 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()[:16]

@@ -7,15 +7,16 @@ import os
 from pathlib import Path
 
 from albu_learned.data import label_file
+from albu_learned.data.files import content
 from albu_learned.data.rows import Boxes, Data
 
 __all__ = ["fingerprint"]
 
 
 def fingerprint(data: Data | Boxes) -> str:
-    """16 hexadecimal digits of class names, labels, groups, names and sizes of files.
+    """16 hexadecimal digits of class names, labels, groups, names and contents of files.
 
-    Nothing of the pixels, of the place on this machine or of the size to which images are resized.
+    Nothing of the place on this machine or of the size to which images are resized.
     """
     digest = hashlib.sha256()
     parts = [data.kind.encode(), *(name.encode() for name in data.classes)]
@@ -36,14 +37,11 @@ def _boxes(data: Boxes) -> list[bytes]:
     if data.groups is not None:
         parts.append(data.groups.numpy().astype("<i8").tobytes())
     for images in (data.train, data.test):
-        lines = [f"{p.relative_to(top).as_posix()} {_size(p)} {_labels(p)}" for p in images]
+        lines = [f"{p.relative_to(top).as_posix()} {content(p)} {_labels(p)}" for p in images]
         parts.append("\n".join(lines).encode())
     return parts
 
 
-def _labels(image: Path) -> int:
-    return _size(label_file.of(image))
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.is_file() else -1
+def _labels(image: Path) -> str:
+    file = label_file.of(image)
+    return content(file) if file.is_file() else "none"

@@ -18,7 +18,7 @@ from torch import Tensor
 from albu_learned.data import decode
 from albu_learned.data import groups as grouping
 from albu_learned.data.classes import check_classes
-from albu_learned.data.files import EXTENSIONS, folders_in, images_below, listed
+from albu_learned.data.files import EXTENSIONS, content, folders_in, images_below, listed
 from albu_learned.data.rows import Data, Rows, row_numbers
 from albu_learned.data.split import hold_out
 
@@ -60,9 +60,7 @@ class FolderRows(Rows):
             )
 
     def identity(self) -> bytes:
-        files = [
-            f"{path.relative_to(self.root).as_posix()} {path.stat().st_size}" for path in self.paths
-        ]
+        files = [f"{path.relative_to(self.root).as_posix()} {content(path)}" for path in self.paths]
         return b"|".join([super().identity(), "\n".join(files).encode()])
 
 

@@ -26,12 +26,14 @@ class Source(ABC):
     """Rows of numbers in a file.
 
     Attributes:
+        path: of the file.
         where: how messages call it.
         shape: of all rows together.
         dtype: of a number.
         size: of the file, in bytes.
     """
 
+    path: Path
     where: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -125,6 +127,10 @@ class Member(Source):
 
     def _is_large(self) -> bool:
         return self.shape[0] * self.row_bytes > WHOLE
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Other processes read the file themselves."""
+        return {**self.__dict__, "_loaded": None}
 
     def _load(self) -> Array:
         if self._loaded is None:

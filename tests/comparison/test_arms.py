@@ -67,7 +67,7 @@ def test_an_arm_that_is_named_twice_is_one(spec):
             "recipe + mixup",
             None,
             {
-                "recipe + mixup": ("recipe", "recipe + label smoothing", "recipe + dilution"),
+                "recipe + mixup": ("recipe", "recipe + label smoothing", "recipe + dilution 1/0.5"),
                 "recipe + label smoothing": ("recipe",),
             },
         ),
@@ -89,7 +89,7 @@ def test_an_arm_that_is_named_twice_is_one(spec):
         (
             "recipe + own",
             WARP.replace("0.25", "0.25, try: {p: [0.5, 0.25]}"),
-            {"recipe + own": ("recipe", "recipe + dilution")},
+            {"recipe + own": ("recipe", "recipe + dilution 0.25/0.5")},
         ),
         (
             "recipe + own",
@@ -109,7 +109,7 @@ def test_controls_are_added(spec, arm, text, wanted):
 def test_dilution_offers_the_shares_that_the_last_part_may_change(spec):
     text = WARP.replace("0.25", "0.25, try: {p: [0.5, 0.25, 1]}")
     every = found([f"recipe + {spec(text)}"])
-    offered = {c["share"] for c in every["recipe + dilution"].candidates}
+    offered = {c["share"] for c in every["recipe + dilution 0.25/0.5/1"].candidates}
     assert offered == {0.25, 0.5, 1.0}
     fixed = found([f"recipe + {spec(WARP)}"])["recipe + dilution 0.25"]
     assert fixed.pipeline({}, GIVEN).plain == 0.25
@@ -131,7 +131,7 @@ def test_against_adds_a_control():
 def test_detectors_take_no_soft_labels():
     every = found(["label smoothing", "mixup", "recipe + mixup"], kind="detection")
     assert [name for name, arm in every.items() if arm.skipped] == ["label smoothing"]
-    assert every["recipe + mixup"].controls == ("recipe",)
+    assert every["recipe + mixup"].controls == ("recipe", "recipe + dilution 0.15/0.5/1")
 
 
 @pytest.mark.parametrize("kind", ["images", "series", "detection"])

@@ -30,7 +30,7 @@ def test_sizes_are_in_order_and_all_comes_last(given, wanted):
         ({"sizes": 2.5}, "`sizes` must be an integer"),
         *(
             ({name: 0}, f"`{name}` must be an integer >= 1, got 0")
-            for name in ("seeds", "steps", "batch", "holdouts", "threads", "image_size", "together")
+            for name in ("seeds", "steps", "holdouts", "threads", "image_size", "together")
         ),
         ({"steps": 1.5}, "`steps` must be an integer >= 1, got 1.5"),
         ({"learning_rate": 0}, r"`learning_rate` must be in \(0, 1\], got 0"),
