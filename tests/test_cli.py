@@ -140,7 +140,7 @@ def test_cite_of_a_broken_artifact_says_so(capsys, tmp_path):
         (["demo", "--steps", "-1"], "Invalid value for '--steps'"),
         (["demo", "--per-class", "99"], "must be at most 98"),
         (["compare"], "Missing argument"),
-        (["compare", "none.npz"], "`path` must be a data set, got 'none.npz'"),
+        (["compare", "none.npz"], "none.npz', which does not exist"),
         (["compare", "toys.npz", "--arms", "mixpu"], "Did you mean `mixup`?"),
         (["compare", "toys.npz", "--sizes", "4,x"], """or "all", got 'x'"""),
         (["compare", "toys.npz", "--sizes", "99"], "`sizes` must be at most 10"),

@@ -32,7 +32,8 @@ class Ready(Entry):
 
 def at_work(method, p=1.0, stage="batch", parts=PARTS, num_classes=None):
     name = type(method).__name__
-    entry = Ready(name, method.kind, None, {}, p, stage, 0, None, False, "", "toy.yaml:1", method)
+    given = (name, method.kind, None, {}, p, stage, 0, None, False, "", "toy.yaml:1")
+    entry = Ready(*given, method=method)
     return Step(entry, Given("a toy", parts, num_classes=num_classes))
 
 
