@@ -11,12 +11,11 @@ from albu_learned import preview
 from albu_learned.comparison.drawing import (
     Look,
     look,
-    ordered,
     tidy,
     titled,
     wrapped,
 )
-from albu_learned.comparison.result import Outcome
+from albu_learned.comparison.result import Outcome, ordered
 from albu_learned.comparison.words import size_words
 
 if TYPE_CHECKING:

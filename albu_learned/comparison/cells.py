@@ -29,10 +29,9 @@ Trained = dict[str, Any]
 
 def train_cell(study: Study, cell: Cell) -> Trained:
     """The strength that validation chooses, what it was chosen from, and the weights."""
-    data = _classified(study)
-    rows = subsets.subset(data.train.labels, cell.size, cell.seed)
-    strength, tried = _choose(study, cell, rows)
-    run = _run(study, cell, _feed(study, cell), strength)
+    feed = _feed(study, cell)
+    strength, tried = _choose(study, cell, feed)
+    run = _run(study, cell, feed, strength)
     train([run], study.settings, study.learning_rate)
     return {"strength": strength, "tried": tried, "weights": state_of(run.network)}
 
@@ -50,17 +49,17 @@ def test_cell(study: Study, cell: Cell, weights: Mapping[str, Tensor]) -> dict[s
 test_cell.__test__ = False  # type: ignore[attr-defined]  # its name is no test's
 
 
-def _choose(study: Study, cell: Cell, rows: Tensor) -> tuple[dict[str, Any], list[Any]]:
+def _choose(study: Study, cell: Cell, feed: Feed) -> tuple[dict[str, Any], list[Any]]:
     """The candidate that is best on held-out rows of the subset, by one rule for all arms: the
     measure, then the likelihood, then the order of the candidates."""
     data, settings, candidates = _classified(study), study.settings, cell.arm.candidates
+    rows = feed.numbers
     groups = None if data.train.groups is None else data.train.groups[rows]
     masks = subsets.validations(
         data.train.labels[rows], groups, cell.size, cell.seed, settings.holdouts
     )
     if len(candidates) < 2 or not masks:
         return dict(candidates[0]) if candidates else {}, []
-    feed = _feed(study, cell)
     parts = [feed.part(~mask) for mask in masks]
     runs = [
         _run(study, cell, part, candidate, number)
@@ -76,7 +75,7 @@ def _choose(study: Study, cell: Cell, rows: Tensor) -> tuple[dict[str, Any], lis
     tried = []
     for number, candidate in enumerate(candidates):
         of = found[number * len(masks) : (number + 1) * len(masks)]
-        tried.append((candidate, {name: sum(m[name] for m in of) / len(of) for name in of[0]}))
+        tried.append((candidate, mean(of)))
     return best(tried, settings.measure or "accuracy"), tried
 
 
@@ -89,6 +88,11 @@ def _train_all(runs: Sequence[Run], study: Study, data: Data) -> None:
         alike = [run for run, own in zip(runs, feeds, strict=True) if own == feed]
         for start in range(0, len(alike), size):
             train(alike[start : start + size], study.settings, study.learning_rate)
+
+
+def mean(of: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of the measures of several hold-outs."""
+    return {name: sum(each[name] for each in of) / len(of) for name in of[0]}
 
 
 def best(tried: Sequence[tuple[dict[str, Any], dict[str, float]]], measure: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -114,9 +114,10 @@ def carry_out(
     if how.get("engine") == "ray" and str(study.settings.device).startswith("cuda"):
         how = {**how, "gpus": 1}
     with Store(folder) as store:
-        _announce(study, store, say)
+        todo = {study.key(cell): cell for cell in study.cells()}
+        _announce(study, todo.keys(), store, say)
         try:
-            found = _train_and_test(study, store, functools.partial(run, **how))
+            found = _train_and_test(study, todo, store, functools.partial(run, **how))
         except KeyboardInterrupt:
             say("\nStopped. What is finished is kept: the same command goes on from here.")
             raise
@@ -149,12 +150,11 @@ def _source(
     return Source(os.path.abspath(data), kind, named, test_share)
 
 
-def _announce(study: Study, store: Store, say: Say) -> None:
+def _announce(study: Study, keys: Collection[str], store: Store, say: Say) -> None:
     settings, data = study.settings, study.data
     ran = [arm for arm in study.arms if not arm.skipped]
-    listed = list(study.cells())
     done = store.read()
-    kept = sum("tested" in done.get(study.key(cell), {}) for cell in listed)
+    kept = sum("tested" in done.get(key, {}) for key in keys)
     unit = "images in all" if isinstance(data, Boxes) else "a class"
     sizes = ", ".join(map(size_name, settings.sizes))
     say(
@@ -162,10 +162,10 @@ def _announce(study: Study, store: Store, say: Say) -> None:
         f"{len(data.test)} to test on."
     )
     say(
-        f"{len(ran)} arms, {settings.seeds} seeds, {sizes} {unit}: {len(listed)} cells of "
+        f"{len(ran)} arms, {settings.seeds} seeds, {sizes} {unit}: {len(keys)} cells of "
         f"{settings.steps} steps." + (f" {kept} are there already." if kept else "")
     )
-    others = len(done.keys() - {study.key(cell) for cell in listed})
+    others = len(done.keys() - set(keys))
     if others:
         say(
             f"{store.folder} has {others} cells of other comparisons too. They stay, but results, "
@@ -181,11 +181,10 @@ def _rows(study: Study) -> str:
 
 
 def _train_and_test(
-    study: Study, store: Store, how: Callable[..., None]
+    study: Study, todo: Mapping[str, Cell], store: Store, how: Callable[..., None]
 ) -> list[tuple[Cell, dict[str, Any]]]:
     """All trainings, then all tests: until the last network is trained, nothing but a check that
     they can be read has touched the test images."""
-    todo = {study.key(cell): cell for cell in study.cells()}
     threads = study.settings.threads
     kept = store.read()
     missing = [key for key in todo if "tested" not in kept.get(key, {})]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from albu_learned.comparison import remarks
-from albu_learned.comparison.result import ALL, MEASURES, PLAIN, Outcome
+from albu_learned.comparison.result import ALL, MEASURES, PLAIN, Outcome, ordered
 from albu_learned.comparison.statistics import (
     LEVEL,
     Paired,
@@ -128,7 +128,7 @@ def _nothing(outcome: Outcome, to_plain: dict[str, Paired]) -> list[str]:
 
 def _more_data(outcome: Outcome) -> str:
     """What the largest size gained over the smallest, if that is clear itself."""
-    first, *_, last = sorted([*outcome.sizes] * 2, key=lambda size: (size == ALL, size))
+    first, *_, last = ordered([*outcome.sizes] * 2)
     pairs = zip(outcome.values(PLAIN, last), outcome.values(PLAIN, first), strict=True)
     sign = 1 if MEASURES[outcome.measure].higher else -1
     gains = [sign * (a - b) for a, b in pairs]

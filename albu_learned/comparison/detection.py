@@ -20,7 +20,7 @@ from torch import Tensor
 from albu_learned.artifact import write_atomically
 from albu_learned.comparison import subsets
 from albu_learned.comparison.arms import Arm
-from albu_learned.comparison.cells import best
+from albu_learned.comparison.cells import best, mean
 from albu_learned.comparison.result import ALL, Outcome
 from albu_learned.comparison.study import Cell, Study
 from albu_learned.data import Boxes
@@ -101,8 +101,7 @@ def _choose(
             place = folder / f"{number}_{fold}"
             weights = _train(study, cell, rows[~mask], candidate, place)
             found.append(_test(study, weights, _paths(data, rows[mask]), place))
-        mean = {name: sum(m[name] for m in found) / len(found) for name in found[0]}
-        tried.append((dict(candidate), mean))
+        tried.append((dict(candidate), mean(found)))
     return best(tried, settings.measure or "map50_95"), tried
 
 
@@ -188,7 +187,7 @@ def draw_samples(study: Study, outcome: Outcome, folder: Path) -> dict[str, Path
     from albu_learned.ultralytics import trial
 
     data = _boxes(study)
-    rows = _subset(data, max(study.settings.sizes, key=lambda size: (size == ALL, size)), 0)
+    rows = _subset(data, study.settings.sizes[-1], 0)
     pictures = {}
     folder.mkdir(parents=True, exist_ok=True)
     for number, arm in enumerate(arm for arm in study.arms if not arm.skipped):

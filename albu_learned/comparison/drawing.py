@@ -8,14 +8,14 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from albu_learned.comparison.result import ALL, MEASURES, Outcome
+from albu_learned.comparison.result import MEASURES, Outcome
 from albu_learned.preview import literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Look", "deviation", "draw_row", "gains", "look", "name_rows", "ordered", "spread"]
+__all__ = ["Look", "deviation", "draw_row", "gains", "look", "name_rows", "spread"]
 __all__ += ["tidy", "titled", "values", "with_unit", "wrapped"]
 
 Look = tuple[str, str]  # colour and marker
@@ -33,11 +33,6 @@ def look(outcome: Outcome, arm: str) -> Look:
     if number < 0:
         return INK, "o"
     return _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
-
-
-def ordered(sizes: Sequence[int]) -> list[int]:
-    """From small to large; ALL, whatever its number, is the largest."""
-    return sorted(sizes, key=lambda size: (size == ALL, size))
 
 
 def with_unit(outcome: Outcome) -> str:

@@ -17,6 +17,7 @@ from albu_learned.comparison.result import Outcome
 from albu_learned.comparison.samples import sample_picture
 from albu_learned.comparison.study import Study
 from albu_learned.comparison.subsets import derived, subset
+from albu_learned.comparison.words import strength_words
 from albu_learned.data import Data
 
 __all__ = ["draw_samples"]
@@ -43,10 +44,7 @@ def draw_samples(study: Study, outcome: Outcome, folder: Path) -> dict[str, Path
         strength = chosen(outcome, arm.name) or next(iter(arm.candidates), {})
         pipeline = arm.pipeline(strength, study.given(arm))
         changed, soft = _changed(pipeline, images, labels)
-        how = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in strength.items()
-        )
+        how = strength_words(strength)
         title = f"{arm.name} ({how})" if how else arm.name
         low, high = _range(data, images)
         before, after = ((part[:SHOWN] - low) / (high - low) for part in (images, changed))

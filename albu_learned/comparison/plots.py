@@ -18,7 +18,6 @@ from albu_learned.comparison.drawing import (
     gains,
     look,
     name_rows,
-    ordered,
     spread,
     tidy,
     titled,
@@ -26,7 +25,7 @@ from albu_learned.comparison.drawing import (
     with_unit,
     wrapped,
 )
-from albu_learned.comparison.result import MEASURES, Outcome, size_name
+from albu_learned.comparison.result import MEASURES, Outcome, ordered, size_name
 from albu_learned.comparison.words import size_words
 
 if TYPE_CHECKING:

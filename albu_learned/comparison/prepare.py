@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from albu_learned.batch import as_floats
 from albu_learned.comparison import networks
@@ -63,10 +64,12 @@ def prepare(
         data.train.check()
         data.test.check()
         _try_network(study, data)
+        rows = subset(data.train.labels, math.ceil(TRIED / len(data.classes)), 0)[: 2 * TRIED]
+        images, labels = as_floats(data.train.read(rows)), data.train.labels[rows]
         for arm in listed:
             if not arm.skipped:
                 _check_epochs(arm, study, data)
-                _try(arm, study, data)
+                _try(arm, study, images, labels)
     return study
 
 
@@ -134,11 +137,9 @@ def _check_epochs(arm: Arm, study: Study, data: Data) -> None:
                 )
 
 
-def _try(arm: Arm, study: Study, data: Data) -> None:
+def _try(arm: Arm, study: Study, images: Tensor, labels: Tensor) -> None:
     """Every strength of an arm on a few rows: what it needs and what it breaks."""
-    rows = subset(data.train.labels, math.ceil(TRIED / len(data.classes)), 0)[: 2 * TRIED]
-    images = as_floats(data.train.read(rows))
-    labels = data.train.labels[rows]
+    data = study.data
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for strength in arm.candidates or ({},):
@@ -155,7 +156,7 @@ def _try(arm: Arm, study: Study, data: Data) -> None:
                     f"The arm {arm.name!r} must keep images finite and of their size, "
                     f"{tuple(images.shape[1:])}, got {tuple(changed.shape[1:])}."
                 )
-            assert soft.shape == (len(rows), len(data.classes))
+            assert soft.shape == (len(labels), len(data.classes))
 
 
 def _forced(pipeline: Pipeline) -> list[list[Any]]:

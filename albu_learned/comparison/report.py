@@ -12,11 +12,11 @@ from typing import Any
 
 from albu_learned.artifact import write_atomically
 from albu_learned.comparison.conclusion import conclude
-from albu_learned.comparison.drawing import look, ordered
+from albu_learned.comparison.drawing import look
 from albu_learned.comparison.page import escape, figure, items, page, section, table
-from albu_learned.comparison.result import ALL, MEASURES, PLAIN, ArmFacts, Outcome, Result
+from albu_learned.comparison.result import ALL, MEASURES, PLAIN, ArmFacts, Outcome, Result, ordered
 from albu_learned.comparison.statistics import LEVEL, Paired, measured, paired
-from albu_learned.comparison.words import shown, size_words
+from albu_learned.comparison.words import shown, size_words, strength_words
 
 __all__ = ["write_report"]
 
@@ -150,15 +150,9 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _strength(strength: Mapping[str, Any]) -> str:
-    """Such as "gamma 2.8"."""
-    shown = (f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in strength.items())
-    return ", ".join(shown)
-
-
 def _chosen(results: Sequence[Result]) -> str:
     """Every strength that was chosen, the most frequent first, such as "gamma 2.8 (3/5)"."""
-    counts = Counter(_strength(r.strength) for r in results if r.strength)
+    counts = Counter(strength_words(r.strength) for r in results if r.strength)
     texts = [f"{text} ({count}/{len(results)})" for text, count in counts.most_common()]
     return "; ".join(text.replace(" ", NO_BREAK) for text in texts)
 
@@ -190,16 +184,22 @@ def _candidates(outcome: Outcome, arm: ArmFacts) -> str:
     if not arm.candidates:
         return ""
     sizes = ordered(outcome.sizes)
-    texts = [_strength(candidate) or "as it is" for candidate in arm.candidates]
+    texts = [_said(candidate) for candidate in arm.candidates]
     if arm.skipped:
         return f"<p>Strengths to choose from: {escape('; '.join(texts))}.</p>"
     counts = {
-        size: Counter(_strength(r.strength) or "as it is" for r in _of(outcome, arm.name, size))
+        size: Counter(
+            strength_words(r.strength) or "as it is" for r in _of(outcome, arm.name, size)
+        )
         for size in sizes
     }
     rows = [[text, *(counts[size][text] for size in sizes)] for text in dict.fromkeys(texts)]
     caption = f"How often validation chose each strength, of {len(outcome.seeds)}"
     return table(["strength", *(size_words(outcome, size) for size in sizes)], rows, caption)
+
+
+def _said(strength: Mapping[str, Any]) -> str:
+    return strength_words(strength) or "as it is"
 
 
 def _statistics(outcome: Outcome, rows: Sequence[Paired]) -> Iterable[str]:

@@ -3,10 +3,11 @@ are made. Nothing here trains, so all of it can be tried out on made-up numbers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ALL", "MEASURES", "ArmFacts", "Measure", "Outcome", "Result", "size_name"]
+__all__ = ["ALL", "MEASURES", "ArmFacts", "Measure", "Outcome", "Result", "ordered", "size_name"]
 
 ALL = 0  # the size that stands for every training image
 PLAIN = "plain"  # the arm that all others are compared with
@@ -110,6 +111,11 @@ class Outcome:
     @property
     def ran(self) -> tuple[ArmFacts, ...]:
         return tuple(arm for arm in self.arms if not arm.skipped)
+
+
+def ordered(sizes: Iterable[int]) -> list[int]:
+    """From small to large; ALL, whatever its number, is the largest."""
+    return sorted(sizes, key=lambda size: (size == ALL, size))
 
 
 def size_name(size: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from albu_learned import checks
-from albu_learned.comparison.result import ALL, MEASURES
+from albu_learned.comparison.result import ALL, MEASURES, ordered
 
 __all__ = ["PRECISIONS", "SMALL", "Settings"]
 
@@ -103,7 +103,7 @@ def _sizes(given: Any) -> tuple[int, ...]:
             sizes.append(checks.integer("sizes", value, 1, rule))
     if not sizes or len(set(sizes)) < len(sizes):
         raise ValueError(f"`sizes` must name at least one size, each once, got {given!r}.")
-    return tuple(sorted(sizes, key=lambda size: (size == ALL, size)))
+    return tuple(ordered(sizes))
 
 
 def _one_of(name: str, value: Any, known: Any) -> None:

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 
 from albu_learned.comparison.result import MEASURES, PLAIN, Outcome, Result
 from albu_learned.comparison.statistics import LEVEL, Paired, measured, paired
-from albu_learned.comparison.words import shown, size_words
+from albu_learned.comparison.words import shown, size_words, strength_words
 
 __all__ = ["table"]
 
@@ -81,8 +81,7 @@ def _strength(results: Sequence[Result]) -> str:
     strength = json.loads(text)
     if not strength:
         return ""
-    shown = (f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in strength.items())
-    return f"{', '.join(shown)} ({count}/{len(results)})"
+    return f"{strength_words(strength)} ({count}/{len(results)})"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

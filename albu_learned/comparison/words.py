@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from albu_learned.comparison.result import ALL, MEASURES, Outcome
 from albu_learned.comparison.statistics import Paired
 
-__all__ = ["amount", "arms_with", "points", "shown", "size_words", "unit"]
+__all__ = ["amount", "arms_with", "points", "shown", "size_words", "strength_words", "unit"]
 
 
 def unit(outcome: Outcome) -> str:
@@ -43,3 +44,9 @@ def amount(measure: str, mean: float, error: float | None = None, sign: bool = T
 def arms_with(rows: Iterable[Paired], sign: bool = True) -> str:
     """Such as "mixup (+2.1 ± 0.4), zeta-mixup (+1.0 ± 0.3)"."""
     return ", ".join(f"{row.arm} ({shown(row, sign)})" for row in rows)
+
+
+def strength_words(strength: Mapping[str, Any]) -> str:
+    """Such as "gamma 2.8, p 0.5"."""
+    said = (f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in strength.items())
+    return ", ".join(said)

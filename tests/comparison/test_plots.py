@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.image import imread
 
 from albu_learned import preview
-from albu_learned.comparison import drawing
+from albu_learned.comparison import drawing, result
 from albu_learned.comparison.calibration import calibration, pooled
 from albu_learned.comparison.plots import _places, by_size, differences, draw_plots
 from albu_learned.comparison.samples import as_png, sample_picture
@@ -87,7 +87,7 @@ def test_sizes_stand_by_their_logarithm_apart_enough_to_read():
     ten, eleven = _places([1, 10, 11])[1:]
     assert eleven - ten == pytest.approx(0.35 * math.log(11) / 2)
     assert _places([5, 20, 0])[2] == pytest.approx(2 * math.log(4))
-    assert drawing.ordered([0, 20, 5]) == [5, 20, 0]  # 0 stands for all
+    assert result.ordered([0, 20, 5]) == [5, 20, 0]  # 0 stands for all
     axes = by_size(usual(sizes=(0, 5))).axes[0]
     assert [t.get_text() for t in axes.get_xticklabels()] == ["5", "all"]
 
