@@ -5,12 +5,19 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from albu_learned.artifact import About as About
 from albu_learned.batch import Batch as Batch
 from albu_learned.batch import Rows as Rows
+from albu_learned.families import CPAB as CPAB
+from albu_learned.families import Affine as Affine
+from albu_learned.families import AffineCPAB as AffineCPAB
+from albu_learned.families import Family as Family
 from albu_learned.kinds import Field as Field
 from albu_learned.kinds import Generate as Generate
 from albu_learned.kinds import Mix as Mix
 from albu_learned.kinds import Warp as Warp
 from albu_learned.method import Method as Method
 from albu_learned.method import load as load
+from albu_learned.methods.theta_warp import AlignReport as AlignReport
+from albu_learned.methods.theta_warp import ThetaWarp as ThetaWarp
+from albu_learned.methods.theta_warp import align as align
 from albu_learned.methods.zeta_mixup import ZetaMixup as ZetaMixup
 from albu_learned.methods.zeta_mixup import zeta_weights as zeta_weights
 
@@ -19,15 +26,22 @@ if _TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "CPAB",
     "About",
+    "Affine",
+    "AffineCPAB",
+    "AlignReport",
     "Batch",
+    "Family",
     "Field",
     "Generate",
     "Method",
     "Mix",
     "Rows",
+    "ThetaWarp",
     "Warp",
     "ZetaMixup",
+    "align",
     "compare",
     "load",
     "zeta_weights",

@@ -3,6 +3,7 @@
     config.json         format, type, constructor arguments, what it knows of its data
     model.safetensors   every parameter and buffer (absent when there is none)
     README.md           the model card
+    preview.png         what it does to samples, if it was drawn
 
 Loading is strict: an unknown key, another type, a missing or additional tensor, another shape or
 dtype and a NaN raise and are named. Nothing in a folder is executed: the type is looked up in the
@@ -33,6 +34,7 @@ FORMAT = 1
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 CARD = "README.md"
+PICTURE = "preview.png"  # which the command line draws; the card shows it if it is there
 MARK = "library_name: albu_learned"  # in every card
 _KEYS = {"format", "type", "arguments", "about"}
 
@@ -107,6 +109,8 @@ def write(part: Part, about: About, card: str, folder: Path) -> None:
     config = {"format": FORMAT, **describe(part), "about": asdict(about)}
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False)
     (folder / CONFIG).unlink(missing_ok=True)
+    if (folder / PICTURE).is_file():
+        card = f"{card}\n![What it does to samples]({PICTURE})\n"
     write_atomically(folder / CARD, card.encode())
     tensors = part.state_dict() if isinstance(part, nn.Module) else {}
     if tensors:

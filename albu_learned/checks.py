@@ -10,7 +10,7 @@ import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +52,12 @@ def between(name: str, value: Any, interval: str) -> float:
     if not (above and below):
         raise ValueError(f"`{name}` must be in {interval}, got {number:g}.")
     return number
+
+
+def one_of(name: str, value: Any, known: Sequence[str]) -> str:
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {tuple(known)}, got {value!r}.")
+    return str(value)
 
 
 def needs(method: Any, batch: Batch) -> None:

@@ -6,26 +6,32 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from albu_learned import preview
 from albu_learned.artifact import write_atomically
+from albu_learned.batch import Batch, Rows
 from albu_learned.comparison import Comparison, compare
+from albu_learned.methods.theta_warp import ThetaWarp
 from albu_learned.methods.zeta_mixup import ZetaMixup
 
-__all__ = ["POOL", "demo", "draw_gallery", "write_digits"]
+__all__ = ["POOL", "clear_digits", "demo", "draw_gallery", "write_digits"]
 
 POOL = 1000  # training images come from the first so many; the others are for testing
-BATCH, SHOWN = 32, 8  # of the gallery
+BATCH, SHOWN, FITTED = 32, 8, 100  # of the gallery
 
 
 def demo(
     out: Path,
-    seeds: int = 8,
+    seeds: int = 6,
     per_class: int = 10,
-    steps: int = 150,
+    steps: int = 110,
     jobs: int = 2,
     say: Callable[[str], object] = print,
 ) -> Comparison:
@@ -64,7 +70,28 @@ def write_digits(path: Path) -> Path:
 
 
 def draw_gallery(path: Path) -> Path:
-    """Digits above what each method makes of them, with their soft labels."""
+    """Digits, and what each method makes of them: of a mix the soft labels too, of a warp how a
+    grid and boxes follow."""
+    figure = preview.new_figure(11.1, 8.7)
+    parts = figure.subfigures(2, 1, height_ratios=[3.9, 4.8], squeeze=False)
+    _draw_mix(parts[0, 0])
+    _draw_warp(parts[1, 0])
+    return preview.save(figure, path, colours=128)
+
+
+def clear_digits(count: int, size: int = 32) -> Tensor:
+    """(count, 1, size, size): the first digits, dark ink on white paper, with a margin."""
+    from sklearn import datasets
+
+    ink = torch.from_numpy(datasets.load_digits().images[:count]).float()[:, None] / 16
+    inner = size * 3 // 4
+    large = F.interpolate(ink, (inner, inner), mode="bicubic").clamp(0, 1)
+    before = (size - inner) // 2
+    after = size - inner - before
+    return 1 - F.pad(large, (before, after, before, after))
+
+
+def _draw_mix(figure: Any) -> None:
     from sklearn import datasets
 
     generator = torch.Generator().manual_seed(3)
@@ -76,11 +103,37 @@ def draw_gallery(path: Path) -> Path:
     images, labels = images[rows], labels[rows]
     mixed, soft = ZetaMixup(gamma=2.8, num_classes=10)(images, labels, generator=generator)
     shown = [int((labels == digit).nonzero()[0]) for digit in range(SHOWN)]
-    figure = preview.mixed_samples(
+    preview.draw_mixed(
+        figure,
         images[shown],
         labels[shown],
         mixed[shown],
         soft[shown],
         title="ZetaMixup: every image mixes the whole batch and stays close to one of it",
     )
-    return preview.save(figure, path)
+
+
+def _draw_warp(figure: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.from_numpy(_targets()[:FITTED]).long()
+    small = clear_digits(FITTED, 16)  # a motion has no size in pixels
+    warp = ThetaWarp.fit(small, labels, family=(2, 2), partners=2, progress=False)
+    images = clear_digits(SHOWN)
+    boxes = Rows.of([_around(image[0]) for image in images])
+    batch = Batch(images=images, labels=labels[:SHOWN], boxes=boxes)
+    title = "ThetaWarp: motions learned from digits of a class; boxes follow"
+    preview.draw_warped(figure, warp, batch, 2, list("0123456789"), title, generator)
+
+
+def _targets() -> npt.NDArray[np.int64]:
+    from sklearn import datasets
+
+    targets: npt.NDArray[np.int64] = datasets.load_digits().target
+    return targets
+
+
+def _around(image: Tensor) -> Tensor:
+    """(1, 4): the box around the ink."""
+    rows, columns = (image < 0.7).nonzero().unbind(dim=1)
+    corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    return torch.stack(corners)[None] / len(image)

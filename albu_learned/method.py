@@ -43,7 +43,8 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
     """A learned augmentation. Derive from `Mix`, `Warp` or `Generate`, never from this.
 
     Class facts:
-        needs: the parts of a batch, beside their number, that `plan` reads.
+        needs: the parts of a batch, beside their number, that `plan` reads; an object whose
+            arguments decide that sets its own.
         citation: BibTeX of the paper.
         tries: arguments that set how strong it is, with values worth trying on validation images;
             "p" is the share of rows that are changed.
@@ -51,7 +52,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
 
     _base = True
     kind: ClassVar[str] = ""
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: frozenset[str] = frozenset()
     citation: ClassVar[str] = ""
     tries: ClassVar[Mapping[str, tuple[Any, ...]]] = MappingProxyType({})
 

@@ -13,29 +13,49 @@ import numpy as np
 import torch
 
 from albu_learned import resample
-from albu_learned.batch import Rows
 from albu_learned.kinds import Field
 
-__all__ = ["Motion", "move_boxes", "move_image", "move_mask", "move_points"]
+__all__ = ["Motion", "move_boxes", "move_image", "move_mask", "move_oriented", "move_points"]
 
 _BORDER = {
     "border": cv2.BORDER_REPLICATE,
     "zeros": cv2.BORDER_CONSTANT,
     "reflection": cv2.BORDER_REFLECT,
 }
+# Of the box from 0 to 1: to make it anew would take longer than to move it.
+_OUTLINES = {
+    how: resample.outline(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), how)[0]
+    for how in ("outline", "ellipse")
+}
 _NATIVE = {np.dtype(name) for name in ("uint8", "uint16", "int16", "float32", "float64")}
+Maps = tuple[np.ndarray, "np.ndarray | None"]
+_LARGEST_FIXED = 16_000  # pixels: fixed points are of 16 bits
+_WHOLE = 1e-6
 _MOST_CHANNELS = 4  # OpenCV's border value has four entries, and hundreds of channels lose the axis
 
 
 class Motion:
-    """A field for one image, with the maps of the sizes that were asked for."""
+    """A field for one image, with the maps of the sizes that were asked for.
 
-    def __init__(self, field: Field, padding: str) -> None:
+    Args:
+        field: of one row.
+        padding: what is beyond the border, see `kinds.Warp`.
+        box: what a box is taken for, see `kinds.Warp`.
+        min_visible: the share of a moved box that must be inside the frame.
+    """
+
+    def __init__(
+        self, field: Field, padding: str, box: str = "outline", min_visible: float = 0.0
+    ) -> None:
         self.field = field
         self.padding = padding
+        self.box = box
+        self.min_visible = min_visible
         self._corners: dict[tuple[int, int], np.ndarray] = {}
         self._centres: dict[tuple[int, int], np.ndarray] = {}
         self._nearest: dict[tuple[int, int], np.ndarray] = {}
+        self._lattices: dict[tuple[int, int], torch.Tensor | None] = {}
+        self._fixed: dict[tuple[int, int], Maps] = {}
 
     def centres(self, size: tuple[int, int]) -> np.ndarray:
         """(H, W, 2): the place that each new pixel shows, 0 at the centre of the first pixel."""
@@ -51,15 +71,93 @@ class Motion:
             self._nearest[size] = pixels.clip(limits.min, limits.max).astype(np.int16)
         return self._nearest[size]
 
+    def maps(self, image: np.ndarray) -> Maps:
+        """What OpenCV shall read for an image. Bytes cannot show the 1/64 px by which its fixed
+        points are off, so a field that has a lattice gives them those: they are a little faster."""
+        size = image.shape[:2]
+        if image.dtype != np.uint8 or max(size) > _LARGEST_FIXED:
+            return self.centres(size), None
+        if size not in self._fixed:
+            lattice = self._lattice(size)
+            if lattice is None:
+                return self.centres(size), None
+            places = between(lattice - np.float32(0.5), size)
+            self._fixed[size] = cv2.convertMaps(places, None, cv2.CV_16SC2)  # type: ignore[call-overload]
+        return self._fixed[size]
+
     def _from_corner(self, size: tuple[int, int]) -> np.ndarray:
         """(H, W, 2): the place that each new pixel shows, 0 at the corner of the first pixel."""
         if size not in self._corners:
-            height, width = size
-            grid = self.field.grid(size, torch.empty(0))[0].reshape(height, -1).numpy()
-            # x and y side by side in one row: numpy is slow along an axis of two
-            scale = np.tile(np.array([width, height], dtype=np.float32), width)
-            self._corners[size] = (grid.astype(np.float32, copy=False) * scale).reshape(*size, 2)
+            lattice = self._lattice(size)
+            self._corners[size] = self._whole(size) if lattice is None else between(lattice, size)
         return self._corners[size]
+
+    def _whole(self, size: tuple[int, int]) -> np.ndarray:
+        height, width = size
+        grid = self.field.grid(size, torch.empty(0))[0].reshape(height, -1).numpy()
+        # x and y side by side in one row: numpy is slow along an axis of two
+        scale = np.tile(np.array([width, height], dtype=np.float32), width)
+        return (grid.astype(np.float32, copy=False) * scale).reshape(*size, 2)
+
+    def _lattice(self, size: tuple[int, int]) -> np.ndarray | None:
+        """(rows, columns, 2): the field's lattice, in pixels, where that is the sparser one."""
+        if size not in self._lattices:
+            self._lattices[size] = self.field.lattice(size)
+        lattice = self._lattices[size]
+        if lattice is None or any(2 * n > m for n, m in zip(lattice.shape[1:3], size, strict=True)):
+            return None
+        scale = np.array([size[1], size[0]], dtype=np.float32)
+        return lattice[0].numpy().astype(np.float32, copy=False) * scale
+
+
+def between(lattice: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 2): the values at the centres of pixels of a lattice from border to border.
+
+    OpenCV's resize is the fastest there is, but puts nodes at the centres of cells, from which the
+    wanted place is off by part of a pixel. Across, where rows are few, two neighbouring pixels are
+    blended; downwards the nodes are shifted instead, which is exact but for the kinks at nodes. In
+    all, 99 of 100 pixels are within 0.03 px of the core's grid at the default strength, and every
+    one within 0.05.
+    """
+    height, width = size
+    wide = _across(_extended(lattice), width)
+    rows = len(wide)
+    pixels = height / (rows - 3)  # from node to node
+    first = 1.5 * pixels  # of the picture, in the one that resize makes
+    start = round(first)
+    wide = _shifted(wide, (first - start) / pixels)
+    tall = cv2.resize(wide, None, fx=1, fy=pixels, interpolation=cv2.INTER_LINEAR)
+    return tall[start : start + height]
+
+
+def _extended(lattice: np.ndarray) -> np.ndarray:
+    """With one more node beyond each border, in a straight line."""
+    tall = np.concatenate(
+        [2 * lattice[:1] - lattice[1:2], lattice, 2 * lattice[-1:] - lattice[-2:-1]]
+    )
+    left, right = 2 * tall[:, :1] - tall[:, 1:2], 2 * tall[:, -1:] - tall[:, -2:-1]
+    return np.concatenate([left, tall, right], axis=1)
+
+
+def _across(lattice: np.ndarray, width: int) -> np.ndarray:
+    pixels = width / (lattice.shape[1] - 3)
+    start, off = divmod(1.5 * pixels, 1)
+    wide = cv2.resize(lattice, None, fx=pixels, fy=1, interpolation=cv2.INTER_LINEAR)
+    left = wide[:, int(start) : int(start) + width]
+    if off < _WHOLE:
+        return left
+    right = wide[:, int(start) + 1 : int(start) + 1 + width]
+    return cv2.addWeighted(left, 1 - off, right, off, 0)
+
+
+def _shifted(lattice: np.ndarray, by: float) -> np.ndarray:
+    """The lattice whose rows stand at places off by a part of a node's distance."""
+    if abs(by) < _WHOLE:
+        return np.ascontiguousarray(lattice)
+    step = np.diff(lattice, axis=0)
+    step = np.concatenate([step, step[-1:]] if by > 0 else [step[:1], step])
+    shifted: np.ndarray = lattice + np.float32(by) * step
+    return shifted
 
 
 def move_image(image: np.ndarray, motion: Motion) -> np.ndarray:
@@ -68,19 +166,18 @@ def move_image(image: np.ndarray, motion: Motion) -> np.ndarray:
         return image.copy()
     native = image.dtype in _NATIVE
     source = image if native else image.astype(np.float64)
-    moved = _remap(source, motion.centres(source.shape[:2]), cv2.INTER_LINEAR, motion.padding)
+    moved = _remap(source, motion.maps(source), cv2.INTER_LINEAR, motion.padding)
     if native:
         return moved
     return (moved if image.dtype.kind == "f" else np.rint(moved)).astype(image.dtype)
 
 
-def _remap(array: np.ndarray, places: np.ndarray, how: int, padding: str) -> np.ndarray:
+def _remap(array: np.ndarray, maps: Maps, how: int, padding: str) -> np.ndarray:
     channels = array.reshape(*array.shape[:2], -1)
     chunks = [
-        cv2.remap(  # type: ignore[call-overload]  # its types leave out an absent second map
+        cv2.remap(
             np.ascontiguousarray(channels[..., start : start + _MOST_CHANNELS]),
-            places,
-            None,
+            *maps,  # type: ignore[arg-type]  # its types leave out an absent second map
             how,
             borderMode=_BORDER[padding],
             borderValue=(0, 0, 0, 0),
@@ -100,7 +197,7 @@ def move_mask(mask: np.ndarray, motion: Motion) -> np.ndarray:
         return move_image(mask, motion)
     size = mask.shape[:2]
     bytes_ = np.ascontiguousarray(mask).reshape(-1).view(np.uint8).reshape(*size, -1)
-    moved = _remap(bytes_, motion.nearest(size), cv2.INTER_NEAREST, motion.padding)
+    moved = _remap(bytes_, (motion.nearest(size), None), cv2.INTER_NEAREST, motion.padding)
     return moved.reshape(-1).view(mask.dtype).reshape(mask.shape)
 
 
@@ -108,13 +205,58 @@ def move_boxes(boxes: np.ndarray, motion: Motion) -> np.ndarray:
     """(N, 4+): fractions of the image, then the host's own columns. Boxes that left are dropped."""
     if len(boxes) == 0:
         return boxes.copy()
-    values = torch.from_numpy(boxes[:, :4].astype(np.float32))
-    moved = resample.boxes(Rows.at(values, _first_image(len(values)), 1), motion.field)
-    assert moved is not None
-    moved = moved.take(moved.valid.nonzero()[:, 0])
-    rows: np.ndarray = _as_float(boxes)[moved.source[:, 1].numpy()]
-    rows[:, :4] = moved.values.numpy()
+    if motion.box == "mask":
+        raise ValueError(
+            '`box` of the warp must be "outline" or "ellipse" here, got "mask", which needs the '
+            "mask of every object beside its box. Choose one of those."
+        )
+    values = torch.from_numpy(np.ascontiguousarray(boxes[:, :4], dtype=np.float32))
+    low, high = values[:, None, :2], values[:, None, 2:]
+    outlines = low + _OUTLINES[motion.box] * (high - low)
+    moved = motion.field.points(outlines.reshape(1, -1, 2)).view(outlines.shape)
+    around, visible = resample.enclosure(moved, motion.min_visible)
+    kept = visible.numpy()
+    rows: np.ndarray = _as_float(boxes)[kept]
+    rows[:, :4] = around.numpy()[kept]
     return rows
+
+
+def move_oriented(boxes: np.ndarray, motion: Motion, size: Sequence[int]) -> np.ndarray:
+    """(N, 5+): x1, y1, x2, y2 as fractions of a picture of this height and width, of a box that is
+    turned about its centre by so many degrees, then the host's own columns.
+
+    The new box is the smallest one around the moved outline, whichever way it lies; of its sides
+    that one is its width whose angle is next to the given one. Boxes that left are dropped.
+    """
+    if len(boxes) == 0:
+        return boxes.copy()
+    scale = np.array([size[1], size[0]], dtype=np.float64)
+    middle = (boxes[:, None, :2] + boxes[:, None, 2:4]) / 2 * scale
+    extent = (boxes[:, None, 2:4] - boxes[:, None, :2]) * scale
+    straight = (_OUTLINES["outline"].numpy() - 0.5) * extent
+    outlines = (middle + straight @ _turns(boxes[:, 4])) / scale
+    places = torch.from_numpy(outlines.astype(np.float32))
+    moved = motion.field.points(places.view(1, -1, 2)).view(places.shape)
+    kept = resample.enclosure(moved, motion.min_visible)[1].numpy()
+    rows: np.ndarray = _as_float(boxes)[kept]
+    for row, points in zip(rows, moved[kept].numpy() * np.float32(scale), strict=True):
+        (x, y), (width, height), angle = cv2.minAreaRect(points)
+        quarters = round((row[4] - angle) / 90)
+        if quarters % 2:
+            width, height = height, width
+        half = np.array([width, height]) / 2
+        centre = np.array([x, y])
+        low, high = (centre - half) / scale, (centre + half) / scale
+        angle = (angle + 90 * quarters + 90) % 180 - 90
+        row[:5] = [*low, *high, angle]
+    return rows
+
+
+def _turns(degrees: np.ndarray) -> np.ndarray:
+    """(N, 2, 2): what turns points, as rows, clockwise on the screen."""
+    angle = np.deg2rad(degrees.astype(np.float64))
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
 
 
 def move_points(points: np.ndarray, motion: Motion, size: Sequence[int]) -> np.ndarray:
@@ -138,7 +280,3 @@ def move_points(points: np.ndarray, motion: Motion, size: Sequence[int]) -> np.n
 def _as_float(table: np.ndarray) -> np.ndarray:
     """A copy; whole numbers, which come where no Compose has prepared them, as floats."""
     return table.astype(np.result_type(table.dtype, np.float32))
-
-
-def _first_image(rows: int) -> torch.Tensor:
-    return torch.zeros(rows, dtype=torch.long)

@@ -52,6 +52,8 @@ MOVES = [[0.25, 0.0], [-0.125, 0.5]]
 CASES = [
     Case("ZetaMixup", lambda: al.ZetaMixup(num_classes=2)),
     Case("ZetaMixup top_k", lambda: al.ZetaMixup(gamma=4.0, top_k=3, num_classes=2)),
+    Case("ThetaWarp", lambda: al.ThetaWarp(std=0.1)),
+    Case("ThetaWarp of CPAB", lambda: al.ThetaWarp(al.CPAB((3, 2)), std=0.1, distributions=2)),
     Case("ClassShift", lambda: shifted(toys.ClassShift(), MOVES)),
     Case("FreeShift", lambda: shifted(toys.FreeShift(noise=0.1), MOVES)),
     Case("ImageShift", lambda: shifted(toys.ImageShift(noise=0.1), MOVES)),

@@ -75,7 +75,7 @@ def test_list_knows_who_needs_a_fit(monkeypatch):
 
 
 def test_hosts_are_read_from_their_doors(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "cli.py"))
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "cli" / "__init__.py"))
     (tmp_path / "kornia").mkdir()
     (tmp_path / "kornia" / "__init__.py").write_text(
         "import nowhere_installed\nfrom nowhere_installed.mix import Old as ZetaMixup\n"
@@ -192,7 +192,7 @@ def test_no_command_prints_the_help(capsys, arguments):
         cli.main(arguments)
     assert not ended.value.code
     printed = capsys.readouterr().out
-    for command in ("list", "cite", "demo", "compare", "yolo"):
+    for command in ("list", "cite", "demo", "fit", "preview", "compare", "yolo"):
         assert f"  {command} " in printed
 
 

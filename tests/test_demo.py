@@ -85,7 +85,8 @@ def test_a_picture_labels_its_bars():
     from matplotlib.colors import to_hex
 
     colours = [to_hex(bar.get_facecolor()) for bar in bars.patches]
-    assert colours == [preview._LEAD, preview._OTHER]  # the class of the original is marked
+    marked, others = preview.mixed._LEAD, preview.mixed._OTHER
+    assert colours == [marked, others]  # the class of the original is marked
 
 
 def test_a_picture_of_many_classes_keeps_every_share():

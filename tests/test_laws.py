@@ -213,7 +213,7 @@ def test_gradients_reach_what_is_learned(case):
     learned = [p for p in method.parameters() if p.requires_grad]
     batch = fit_for(method, make_batch())
     if not learned:
-        assert method.kind == "mix"
+        assert method.kind == "mix" or "factor" in dict(method.named_buffers())  # no gradient
         return
     method(batch, generator=seeded(0)).images.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learned)

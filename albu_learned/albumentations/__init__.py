@@ -8,6 +8,7 @@ from albu_learned.albumentations.collate import MixCollate as MixCollate
 from albu_learned.albumentations.generate import GenerateTransform as GenerateTransform
 from albu_learned.albumentations.mix import MixTransform as MixTransform
 from albu_learned.albumentations.seeding import seed_worker as seed_worker
+from albu_learned.albumentations.theta_warp import ThetaWarp as ThetaWarp
 from albu_learned.albumentations.warp import WarpTransform as WarpTransform
 from albu_learned.albumentations.zeta_mixup import ZetaCollate as ZetaCollate
 from albu_learned.albumentations.zeta_mixup import ZetaMixup as ZetaMixup
@@ -16,6 +17,7 @@ __all__ = [
     "GenerateTransform",
     "MixCollate",
     "MixTransform",
+    "ThetaWarp",
     "WarpTransform",
     "ZetaCollate",
     "ZetaMixup",

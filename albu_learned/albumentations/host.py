@@ -76,6 +76,7 @@ class Dual(_Sampling, A.DualTransform):
     """A transform of the image and of everything that lies on it."""
 
     _targets = ALL_TARGETS
+    _supported_bbox_types = frozenset({"hbb", "obb"})  # AlbumentationsX asks; 2.0.8 has no obb
 
 
 class ImageOnly(_Sampling, A.ImageOnlyTransform):

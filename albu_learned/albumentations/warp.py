@@ -13,7 +13,7 @@ from albu_learned import remap
 from albu_learned.albumentations import host
 from albu_learned.albumentations.door import Door
 from albu_learned.albumentations.record import from_record
-from albu_learned.kinds import Warp
+from albu_learned.kinds import Field, Warp
 
 __all__ = ["WarpTransform"]
 
@@ -33,8 +33,9 @@ class WarpTransform(Door, host.Dual):
     """Moves images, masks, boxes and keypoints by a learned warp.
 
     Integer masks go to the nearest pixel, float masks are interpolated. Boxes that leave the frame
-    are dropped; keypoints keep their order and number (`KeypointParams` decides which to drop), and
-    their angle and scale are left alone.
+    are dropped; oriented ones, of AlbumentationsX, are fitted to their moved outlines. Keypoints
+    keep their order and number (`KeypointParams` decides which to drop), and their angle and scale
+    are left alone.
 
     Args:
         method: the folder of an artifact, or a live `Warp` (which cannot be saved in a pipeline).
@@ -70,11 +71,15 @@ class WarpTransform(Door, host.Dual):
     @torch.no_grad()
     def _motion(self, plan: dict[str, Any]) -> remap.Motion:
         if _LAST.plan is not plan or _LAST.method is not self._live:
-            field = self._live.field(from_record(plan))
-            _LAST.motion = remap.Motion(field, self._live.padding)
-            _LAST.plan, _LAST.method = plan, self._live
+            method = self._live
+            options = (method.padding, method.box, method.min_visible)
+            _LAST.motion = remap.Motion(self._field(plan), *options)
+            _LAST.plan, _LAST.method = plan, method
         motion: remap.Motion = _LAST.motion
         return motion
+
+    def _field(self, plan: dict[str, Any]) -> Field:
+        return self._live.field(from_record(plan))
 
     @torch.no_grad()
     def apply(self, img: np.ndarray, plan: dict[str, Any], **params: Any) -> np.ndarray:
@@ -100,6 +105,8 @@ class WarpTransform(Door, host.Dual):
     def apply_to_bboxes(
         self, bboxes: np.ndarray, plan: dict[str, Any], **params: Any
     ) -> np.ndarray:
+        if params.get("bbox_type") == "obb":  # of AlbumentationsX
+            return remap.move_oriented(bboxes, self._motion(plan), params["shape"])
         return remap.move_boxes(bboxes, self._motion(plan))
 
     @torch.no_grad()

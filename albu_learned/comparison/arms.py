@@ -5,6 +5,7 @@ it gains may have a simpler reason, so every arm has controls, which are added w
 asked for:
 
 - of a mix, label smoothing: soft labels without mixed images;
+- of a warp that is fitted, the same smooth warp without a fit, its strength tuned;
 - of a combination, the same without its last part; and that again with as many plain real images
   as the last part changes (`dilution`), for diluting an over-strong recipe gains by itself. Where
   the last part changes every row, or stands alone, that control is plain training, which is there.
@@ -15,21 +16,30 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from albu_learned import checks
-from albu_learned.comparison.atoms import ALIASES, BUILT_IN, Atom, built_in, dilution, of_entry
+from albu_learned.comparison.atoms import (
+    ALIASES,
+    BUILT_IN,
+    SMOOTH_WARP,
+    Atom,
+    built_in,
+    dilution,
+    of_entry,
+)
 from albu_learned.comparison.pipeline import Pipeline
 from albu_learned.comparison.result import PLAIN, ArmFacts
-from albu_learned.spec import Given, Spec, read
+from albu_learned.spec import Entry, Given, Spec, read
 
 __all__ = ["DEFAULT", "Arm", "arms_of"]
 
-DEFAULT = ("plain", "label smoothing", "recipe", "mixup", "zeta-mixup")
+DEFAULT: tuple[str, ...] = ("plain", "label smoothing", "recipe", "smooth warp", "theta-warp")
+DEFAULT += ("mixup", "zeta-mixup")
 MOST_CANDIDATES = 36  # "recipe + mixup" has as many
 _FILES = (".yaml", ".yml")
 
@@ -105,6 +115,19 @@ class Arm:
         for atom in self.atoms:
             atom.add(pipeline, strength, given)
         return pipeline
+
+    @property
+    def fits(self) -> bool:
+        """Whether something of it is fitted to the training images of each cell."""
+        return any(atom.fits for part in self.parts for atom in part.atoms)
+
+    def with_fits(self, change: Callable[[Entry], Entry]) -> Arm:
+        """The same arm with every entry that has to be fitted changed so."""
+        parts = [
+            replace(part, atoms=tuple(atom.with_fit(change) for atom in part.atoms))
+            for part in self.parts
+        ]
+        return replace(self, parts=tuple(parts))
 
     def facts(self) -> ArmFacts:
         about = "; ".join(atom.about for atom in self.atoms) or "images and labels as they are"
@@ -203,6 +226,8 @@ def _part(name: str, kind: str) -> Part:
 def _skipped(parts: Sequence[Part], kind: str) -> str:
     if kind == "detection" and any(part.name == "label smoothing" for part in parts):
         return "detectors of Ultralytics take no soft class labels"
+    if kind == "detection" and any(atom.fits for part in parts for atom in part.atoms):
+        return "a fit needs images by class: fit it once, and give a spec that names its folder"
     return ""
 
 
@@ -214,6 +239,8 @@ def _controls(arm: Arm, kind: str) -> list[Arm]:
         smoothing = Part("label smoothing", built_in("label smoothing", kind))
         if not any(part.name == smoothing.name for part in base):
             controls.append(Arm((*base, smoothing)))
+    if any(atom.fits and atom.kind == "warp" for atom in last.atoms):
+        controls.append(Arm((*base, Part(SMOOTH_WARP, built_in(SMOOTH_WARP, kind)))))
     if base and not last.dilutes:
         controls.insert(0, Arm(tuple(base)))
         shares = last.shares

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from albu_learned.artifact import CONFIG, TENSORS
 from albu_learned.comparison.pipeline import Learned, Mixup, Pipeline
 from albu_learned.comparison.recipe import Recipe
+from albu_learned.method import Method
+from albu_learned.methods.theta_warp import ThetaWarp
 from albu_learned.methods.zeta_mixup import ZetaMixup
 from albu_learned.spec import Entry, Given, Step
 
 __all__ = ["BUILT_IN", "Atom", "built_in", "of_entry"]
 
+SMOOTH_WARP = "smooth warp"
 Tries = Mapping[str, tuple[Any, ...]]
 # The order in which atoms work, whatever the order of their names.
 RANKS = {"generate": 0, "recipe": 1, "warp": 2, "mixup": 3, "mix": 3, "label smoothing": 4}
 RANKS["dilution"] = 5
-ALIASES = {"smoothing": "label smoothing", "zeta": "zeta-mixup", "zetamixup": "zeta-mixup"}
+ALIASES = {
+    "thetawarp": "theta-warp",
+    "smoothing": "label smoothing",
+    "zeta": "zeta-mixup",
+    "zetamixup": "zeta-mixup",
+}
 
 _SMOOTHING: Tries = {"smoothing": (0.1, 0.05, 0.2)}
 _BATCHES: Tries = {"p": (1.0, 0.5)}
 _ALPHA: Tries = {"alpha": (0.2, 0.4, 1.0), **_BATCHES}
+_STD: Tries = {"std": (0.1, 0.05, 0.15, 0.2)}
 _SHARE: Tries = {"share": (0.5, 0.25, 0.75)}
 _MAGNITUDE: Tries = {"magnitude": (0.5, 0.25, 1.0)}
 _FLIP: Tries = {"flip": (False, True)}
@@ -42,9 +51,20 @@ _ABOUT: dict[str, str | dict[str, str]] = {
     },
     "mixup": "each row mixed with one other, and their labels",
     "zeta-mixup": "each row mixed with all others, close to itself, and their labels",
+    SMOOTH_WARP: "affine and smooth warps of no data, their strength tuned",
+    "theta-warp": "affine and smooth warps fitted to the training images of each cell",
     "dilution": "a share of the rows is plain real images, untouched",
 }
-BUILT_IN = ("plain", "label smoothing", "recipe", "mixup", "zeta-mixup", "dilution")
+BUILT_IN = (
+    "plain",
+    "label smoothing",
+    "recipe",
+    SMOOTH_WARP,
+    "theta-warp",
+    "mixup",
+    "zeta-mixup",
+    "dilution",
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +94,14 @@ class Atom:
     @property
     def mixes(self) -> bool:
         return self.kind in ("mix", "mixup")
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is fitted to the training images of each cell."""
+        return self.entry is not None and self.entry.fit is not None
+
+    def with_fit(self, change: Callable[[Entry], Entry]) -> Atom:
+        return replace(self, entry=change(self.entry)) if self.entry and self.fits else self
 
     def strong(self, strength: Mapping[str, Any]) -> dict[str, Any]:
         """Its own values among those of an arm, which tell atoms apart by name where they must."""
@@ -107,22 +135,35 @@ def built_in(name: str, kind: str) -> tuple[Atom, ...]:
     about = _ABOUT[name]
     text = about[kind] if isinstance(about, dict) else about
     if name == "zeta-mixup":
-        entry = Entry(
-            name="ZetaMixup",
-            kind="mix",
-            artifact=None,
-            arguments={},
-            p=1.0,
-            stage="batch",
-            from_epoch=0,
-            until_epoch=None,
-            resize=False,
-            module=ZetaMixup.__module__,
-            where="the arm zeta-mixup",
-        )
+        entry = _entry(name, ZetaMixup, "batch")
         return (Atom(name, text, {**ZetaMixup.tries, **_BATCHES}, entry),)
+    if name == SMOOTH_WARP:
+        family = {} if kind == "images" else {"family": {"AffineCPAB": {"cells": 10}}}
+        entry = _entry(name, ThetaWarp, "sample", family)
+        return (Atom(name, text, _STD, entry),)
+    if name == "theta-warp":
+        entry = replace(_entry(name, ThetaWarp, "sample"), fit={})
+        return (Atom(name, text, ThetaWarp.tries, entry),)
     tries = _SHARE if name == "dilution" else _OF_KIND[kind].get(name, {})
     return (Atom(name, text, tries),)
+
+
+def _entry(
+    arm: str, method: type[Method], stage: str, arguments: dict[str, Any] | None = None
+) -> Entry:
+    return Entry(
+        name=method.__name__,
+        kind=method.kind,
+        artifact=None,
+        arguments=arguments or {},
+        p=1.0,
+        stage=stage,
+        from_epoch=0,
+        until_epoch=None,
+        resize=False,
+        module=method.__module__,
+        where=f"the arm {arm}",
+    )
 
 
 def dilution(shares: tuple[float, ...]) -> Atom:

@@ -7,6 +7,7 @@ last network is trained, and then once for each.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,15 @@ import torch
 from torch import Tensor
 
 from albu_learned.comparison import subsets
+from albu_learned.comparison.arms import Arm
 from albu_learned.comparison.measures import calibration_bins, measures
 from albu_learned.comparison.result import MEASURES
 from albu_learned.comparison.study import Cell, Study
 from albu_learned.comparison.train import Feed, Run, predict, state_of, together, train
 from albu_learned.data import Data
+from albu_learned.spec import Entry
 
-__all__ = ["forget", "test_cell", "train_cell"]
+__all__ = ["fitted", "forget", "test_cell", "train_cell"]
 
 SAMPLE = 1000  # rows from which a network takes the mean and deviation of its input
 
@@ -31,7 +34,7 @@ def train_cell(study: Study, cell: Cell) -> Trained:
     """The strength that validation chooses, what it was chosen from, and the weights."""
     feed = _feed(study, cell)
     strength, tried = _choose(study, cell, feed)
-    run = _run(study, cell, feed, strength)
+    run = _run(study, cell, feed, _fitted(study, cell, feed), strength)
     train([run], study.settings, study.learning_rate)
     return {"strength": strength, "tried": tried, "weights": state_of(run.network)}
 
@@ -61,8 +64,9 @@ def _choose(study: Study, cell: Cell, feed: Feed) -> tuple[dict[str, Any], list[
     if len(candidates) < 2 or not masks:
         return dict(candidates[0]) if candidates else {}, []
     parts = [feed.part(~mask) for mask in masks]
+    arms = [_fitted(study, cell, part, number) for number, part in enumerate(parts)]
     runs = [
-        _run(study, cell, part, candidate, number)
+        _run(study, cell, part, arms[number], candidate, number)
         for candidate in candidates
         for number, part in enumerate(parts)
     ]
@@ -105,18 +109,53 @@ def best(tried: Sequence[tuple[dict[str, Any], dict[str, float]]], measure: str)
     return tried[ranked[0]][0]
 
 
+def fitted(study: Study, cell: Cell) -> Arm:
+    """The cell's arm, fitted to all of its training rows."""
+    return _fitted(study, cell, _feed(study, cell)) if cell.arm.fits else cell.arm
+
+
+def _fitted(study: Study, cell: Cell, feed: Feed, fold: int | None = None) -> Arm:
+    """The cell's arm with what has to be fitted fitted to these rows, and to no others."""
+    if not cell.arm.fits:
+        return cell.arm
+    images, labels = feed[torch.arange(len(feed))], feed.labels
+    seed = subsets.derived("fit", *_purpose(cell, fold))
+    classes = study.data.classes
+    try:
+        return cell.arm.with_fits(lambda entry: entry.fit_to(images, labels, seed, classes))
+    except ValueError as error:
+        if not _alone(labels):
+            raise
+        warnings.warn(f"{cell}: {error} It is used without a fit.", stacklevel=2)
+        return cell.arm.with_fits(Entry.unfitted)
+
+
+def _alone(labels: Tensor) -> bool:
+    """Whether every class has a single row, to which nothing can be fitted."""
+    return int(torch.bincount(labels).max()) < 2
+
+
+def _purpose(cell: Cell, fold: int | None) -> tuple[object, ...]:
+    return cell.seed, cell.size, "all" if fold is None else fold
+
+
 def _run(
-    study: Study, cell: Cell, feed: Feed, strength: Mapping[str, Any], fold: int | None = None
+    study: Study,
+    cell: Cell,
+    feed: Feed,
+    arm: Arm,
+    strength: Mapping[str, Any],
+    fold: int | None = None,
 ) -> Run:
     """A training on these rows. Its network, batches and random numbers follow from the seed and
     the rows, not from the arm."""
     settings = study.settings
-    purpose = (cell.seed, cell.size, "all" if fold is None else fold)
+    purpose = _purpose(cell, fold)
     return Run(
         study.network(_sample(feed), cell.seed),
         feed,
         subsets.batches(len(feed), settings.batch, settings.steps, *purpose),
-        cell.arm.pipeline(strength, study.given(cell.arm)).to(feed.device),
+        arm.pipeline(strength, study.given(arm)).to(feed.device),
         subsets.derived("augmentation", *purpose),
     )
 

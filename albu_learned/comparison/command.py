@@ -45,7 +45,7 @@ def declare(cli: "typer.Typer", run: Callable[[dict[str, Any]], object]) -> None
         steps: Annotated[int, option(min=1, help="Steps of every training.")] = usual.steps,
         batch: Annotated[int, option(min=2, help="Images a step.")] = usual.batch,
         model: Annotated[
-            str, option(help='"small", a model of timm, or a YAML of YOLO.')
+            str, option(help='"small", "nearest", a model of timm, or a YAML of YOLO.')
         ] = usual.model,
         pretrained: Annotated[
             bool, option("--pretrained", help="Let timm load (and download) published weights.")

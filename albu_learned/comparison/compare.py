@@ -18,6 +18,7 @@ from albu_learned.comparison.result import size_name
 from albu_learned.comparison.settings import Settings
 from albu_learned.comparison.store import Store
 from albu_learned.comparison.study import Cell, Source, Study, forget_data
+from albu_learned.comparison.words import counted
 from albu_learned.comparison.work import test_work, train_work
 from albu_learned.data import Boxes, Data
 
@@ -71,6 +72,7 @@ def compare(
         kind=kind,
         groups=groups,
         test_share=test_share,
+        say=say,
         **settings,
     )
     asked = {"arms": arms, "specs": specs, "against": against}
@@ -87,6 +89,7 @@ def set_up(
     kind: str | None = None,
     groups: Name | None = None,
     test_share: float = 0.3,
+    say: Say = print,
     **settings: Any,
 ) -> Study:
     """The first half of `compare`: finds whatever is wrong with what is asked for."""
@@ -103,7 +106,15 @@ def set_up(
         raise ValueError('`sizes` must be integers >= 1, or "all", got 0.')
     _forget()  # files may have changed since this process opened them
     source = _source(data, kind, groups, test_share)
-    return prepare(source, Settings(**settings), arms, [os.fspath(path) for path in specs], against)
+    paths = [os.fspath(path) for path in specs]
+    try:
+        return prepare(source, Settings(**settings), arms, paths, against)
+    except KeyboardInterrupt:
+        say(
+            "\nStopped before the first training, while data and arms were checked: there is "
+            "nothing new to keep, and the same command begins again."
+        )
+        raise
 
 
 def carry_out(
@@ -114,17 +125,30 @@ def carry_out(
     if how.get("engine") == "ray" and str(study.settings.device).startswith("cuda"):
         how = {**how, "gpus": 1}
     with Store(folder) as store:
-        todo = {study.key(cell): cell for cell in study.cells()}
-        _announce(study, todo.keys(), store, say)
+        todo: dict[str, Cell] = {}
         try:
+            todo.update((study.key(cell), cell) for cell in study.cells())
+            _announce(study, todo.keys(), store, say)
             found = _train_and_test(study, todo, store, functools.partial(run, **how))
-        except KeyboardInterrupt:
-            say("\nStopped. What is finished is kept: the same command goes on from here.")
-            raise
-        try:
             return finish(study, found, folder, asked, say)
+        except KeyboardInterrupt:
+            say(f"\nStopped. {_kept(todo.keys(), store)}")
+            raise
         finally:
             _forget()
+
+
+def _kept(keys: Collection[str], store: Store) -> str:
+    """What there is of a comparison that is stopped, and how to go on."""
+    done = store.read()
+    stages = [done.get(key, {}) for key in keys]
+    trained, tested = (sum(name in each for each in stages) for name in ("trained", "tested"))
+    if not trained:
+        return "No training was finished, so nothing is kept: the same command begins again."
+    return (
+        f"What is finished is kept in {store.folder}, {trained} of {counted(len(keys), 'cell')} "
+        f"trained and {tested} tested: the same command goes on from here."
+    )
 
 
 def _forget() -> None:
@@ -158,26 +182,30 @@ def _announce(study: Study, keys: Collection[str], store: Store, say: Say) -> No
     unit = "images in all" if isinstance(data, Boxes) else "a class"
     sizes = ", ".join(map(size_name, settings.sizes))
     say(
-        f"{data.name}: {len(data.classes)} classes, {len(data.train)} {_rows(study)} to train on, "
-        f"{len(data.test)} to test on."
+        f"{data.name}: {counted(len(data.classes), 'class', 'classes')}, "
+        f"{counted(len(data.train), *_rows(study))} to train on, {len(data.test)} to test on."
     )
+    for remark in study.remarks:
+        say(f"Careful: {remark}")
     say(
-        f"{len(ran)} arms, {settings.seeds} seeds, {sizes} {unit}: {len(keys)} cells of "
-        f"{settings.steps} steps." + (f" {kept} are there already." if kept else "")
+        f"{counted(len(ran), 'arm')}, {counted(settings.seeds, 'seed')}, {sizes} {unit}: "
+        f"{counted(len(keys), 'cell')} of {counted(settings.steps, 'step')}."
+        + (f" {kept} {'is' if kept == 1 else 'are'} there already." if kept else "")
     )
     others = len(done.keys() - set(keys))
     if others:
         say(
-            f"{store.folder} has {others} cells of other comparisons too. They stay, but results, "
-            "plots and the report are replaced by this one's."
+            f"{store.folder} has {counted(others, 'cell')} of other comparisons too, which stay. "
+            "But results, plots and the report are replaced by this one's."
         )
     for arm in study.arms:
         if arm.skipped:
             say(f"Skipped: {arm.name}: {arm.skipped}.")
 
 
-def _rows(study: Study) -> str:
-    return "series" if study.data.kind == "series" else "images"
+def _rows(study: Study) -> tuple[str, str]:
+    """The words for one row and for several."""
+    return ("series", "series") if study.data.kind == "series" else ("image", "images")
 
 
 def _train_and_test(

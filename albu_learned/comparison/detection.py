@@ -23,7 +23,7 @@ from albu_learned.comparison.arms import Arm
 from albu_learned.comparison.cells import best, mean
 from albu_learned.comparison.result import ALL, Outcome
 from albu_learned.comparison.study import Cell, Study
-from albu_learned.data import Boxes
+from albu_learned.data import Boxes, check_rows
 from albu_learned.spec import Entry, Spec
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ TRIED = 8  # images that every arm is tried on
 FILE = "file"  # the name under which a detector's file is kept among weights
 
 
-def check(study: Study, data: Boxes) -> None:
+def check(study: Study, data: Boxes) -> str:
     """Raises if a subset asks for more images than there are, a file cannot be read, or an arm
-    cannot be used."""
+    cannot be used. What is to be said of images in both parts, if there are any."""
     from albu_learned.ultralytics import trial
 
     most = max(study.settings.sizes)
@@ -46,7 +46,7 @@ def check(study: Study, data: Boxes) -> None:
         raise ValueError(
             f'`sizes` must be at most {len(data.train)}, the training images, or "all", got {most}.'
         )
-    data.check()
+    twins = check_rows(data)
     for arm in study.arms:
         if arm.skipped:
             continue
@@ -58,6 +58,7 @@ def check(study: Study, data: Boxes) -> None:
             except (ValueError, TypeError, RuntimeError, OSError) as error:
                 note = f"The arm {arm.name!r} cannot be used on {data.name}: {error}"
                 raise type(error)(note) from error
+    return twins
 
 
 def train_cell(study: Study, cell: Cell) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from albu_learned import __version__
 from albu_learned.comparison.conclusion import conclude
 from albu_learned.comparison.files import write_csv, write_json
+from albu_learned.comparison.fonts import lettered, readable
 from albu_learned.comparison.pictures import draw_samples
 from albu_learned.comparison.plots import draw_plots
 from albu_learned.comparison.report import write_report
@@ -59,10 +60,17 @@ def finish(
     say(f"\n{text}\n\n{conclusion.sentence}\n")
     write_csv(outcome, folder / "results.csv")
     write_json(outcome, folder / "results.json")
-    pictures = {
-        **draw_plots(outcome, folder / "plots"),
-        **draw_samples(study, outcome, folder / "samples"),
-    }
+    classes, arms = study.data.classes, [arm.name for arm in outcome.arms]
+    with lettered([outcome.data, *classes, *arms]) as missing:
+        if missing:
+            say(
+                f"No font here has the letters {''.join(sorted(missing))[:20]}: in pictures, "
+                "classes named with them are their numbers. Install a font that has them."
+            )
+        pictures = {
+            **draw_plots(outcome, folder / "plots"),
+            **draw_samples(study, outcome, folder / "samples", readable(classes, missing)),
+        }
     report = write_report(outcome, folder, pictures)
     say(f"Wrote {report}, beside it results.csv, results.json, plots and samples.")
     return Comparison(outcome, conclusion.sentence, text, report)
@@ -105,6 +113,7 @@ def _result(cell: Cell, kept: Mapping[str, Any]) -> Result:
 def _notes(study: Study, results: Sequence[Result]) -> list[str]:
     data = study.data
     notes = [
+        *study.remarks,
         "What is claimed holds for this test part and this pool of training images, of which every "
         "seed takes a subset of its own (with all images, only weights and batches differ).",
         "Settle the number of seeds beforehand: whoever adds seeds until a difference is clear "

@@ -1,17 +1,21 @@
 """The networks of a comparison: a small one for images, one for series, and any of timm's.
 
+"nearest" learns nothing: it is the 1-nearest-neighbour classifier of the samples it was shown.
+
 The small ones have group normalisation, no buffers and no dropout: so several can be trained as one
 network with a stack of weights, and what a seed starts from is its initial weights alone.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from albu_learned.comparison.settings import SMALL
+from albu_learned.comparison.settings import NEAREST, OWN, SMALL
 
-__all__ = ["build", "default_size", "learning_rate"]
+__all__ = ["Nearest", "build", "default_size", "learning_rate"]
 
 WIDTHS = (16, 32, 64)
 PLACES = 3  # along each side, that the last layer tells apart
@@ -49,12 +53,48 @@ def build(
         torch.manual_seed(seed)
         if model == SMALL:
             body = small(shape, classes)
+        elif model == NEAREST:
+            body = Nearest(classes)
         else:
             from albu_learned.timm.model import classifier
 
             body, own = classifier(model, classes, shape[0], pretrained)
             mean, std = own or (mean, std)
     return nn.Sequential(Standardise(mean, std, len(shape) - 1), body)
+
+
+class Nearest(nn.Module):
+    """The class of the nearest of the samples that it was shown; with a warp, of warped ones."""
+
+    seen: Tensor
+    labels: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.register_buffer("seen", torch.zeros(0, 0))
+        self.register_buffer("labels", torch.zeros(0, dtype=torch.long))
+
+    def remember(self, rows: Tensor, labels: Tensor) -> None:
+        rows = rows.flatten(1)
+        self.seen = torch.cat([self.seen.view(-1, rows.shape[1]).to(rows), rows])
+        self.labels = torch.cat([self.labels.to(labels), labels])
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Minus the square of the distance to each class, in units of the nearest ones' mean: so
+        that probabilities are of use, though they are not calibrated."""
+        if not len(self.seen):
+            return rows.new_zeros(len(rows), self.classes)
+        distance = torch.cdist(rows.flatten(1), self.seen)
+        index = self.labels.expand(len(rows), -1)
+        far = distance.new_full((len(rows), self.classes), float(distance.max()))
+        nearest = far.scatter_reduce(1, index, distance, "amin").square()
+        return -nearest / nearest.amin(dim=1).mean().clamp(min=1e-12)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        self.seen = torch.empty_like(state_dict[f"{prefix}seen"])
+        self.labels = torch.empty_like(state_dict[f"{prefix}labels"])
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def small(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -91,7 +131,7 @@ def learning_rate(model: str, pretrained: bool) -> float:
 
 def default_size(model: str) -> int:
     """The side of images for which a model is made."""
-    if model == SMALL:
+    if model in OWN:
         return DEFAULT_SIZE
     from albu_learned.timm.model import input_size
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from albu_learned import preview
 from albu_learned.batch import as_floats
+from albu_learned.comparison.cells import fitted
 from albu_learned.comparison.pipeline import Pipeline
 from albu_learned.comparison.result import Outcome
 from albu_learned.comparison.samples import sample_picture
-from albu_learned.comparison.study import Study
+from albu_learned.comparison.study import Cell, Study
 from albu_learned.comparison.subsets import derived, subset
 from albu_learned.comparison.words import strength_words
 from albu_learned.data import Data
@@ -27,8 +29,10 @@ DRAWS = 20
 BATCH = 32  # mixes look different in batches of another size
 
 
-def draw_samples(study: Study, outcome: Outcome, folder: Path) -> dict[str, Path]:
-    """One picture for each arm that ran, by its name."""
+def draw_samples(
+    study: Study, outcome: Outcome, folder: Path, classes: Sequence[str]
+) -> dict[str, Path]:
+    """One picture for each arm that ran, by its name, in which classes have these names."""
     data = study.data
     if not isinstance(data, Data):
         from albu_learned.comparison.detection import draw_samples as draw_boxes
@@ -42,13 +46,14 @@ def draw_samples(study: Study, outcome: Outcome, folder: Path) -> dict[str, Path
     pictures = {}
     for number, arm in enumerate(arm for arm in study.arms if not arm.skipped):
         strength = chosen(outcome, arm.name) or next(iter(arm.candidates), {})
-        pipeline = arm.pipeline(strength, study.given(arm))
+        cell = Cell(arm, study.settings.sizes[-1], study.settings.seed_numbers[0])
+        pipeline = fitted(study, cell).pipeline(strength, study.given(arm))
         changed, soft = _changed(pipeline, images, labels)
         how = strength_words(strength)
         title = f"{arm.name} ({how})" if how else arm.name
         low, high = _range(data, images)
         before, after = ((part[:SHOWN] - low) / (high - low) for part in (images, changed))
-        figure = sample_picture(before, after, soft[:SHOWN], data.classes, title, labels[:SHOWN])
+        figure = sample_picture(before, after, soft[:SHOWN], classes, title, labels[:SHOWN])
         pictures[arm.name] = preview.save(figure, folder / f"arm_{number}.png")
     return pictures
 

@@ -17,13 +17,15 @@ from albu_learned.comparison import networks
 from albu_learned.comparison.arms import Arm, arms_of
 from albu_learned.comparison.pipeline import Learned, Pipeline
 from albu_learned.comparison.result import ALL, size_name
-from albu_learned.comparison.settings import SMALL, Settings
+from albu_learned.comparison.settings import OWN, Settings
 from albu_learned.comparison.study import Source, Study
 from albu_learned.comparison.subsets import subset
-from albu_learned.data import Boxes, Data
+from albu_learned.data import Boxes, Data, check_rows
+from albu_learned.spec import Entry
 
 __all__ = ["prepare"]
 
+FEWEST = 3  # images a class, of which a hold-out leaves two
 TRIED = 8  # rows that every arm is tried on
 NEEDED = ("matplotlib", "scipy", "torchmetrics", "tqdm")  # before the end, or at it
 
@@ -58,11 +60,10 @@ def prepare(
     if isinstance(data, Boxes):
         from albu_learned.comparison.detection import check
 
-        check(study, data)
+        twins = check(study, data)
     else:
         _check_sizes(data, settings.sizes)
-        data.train.check()
-        data.test.check()
+        twins = check_rows(data)
         _try_network(study, data)
         rows = subset(data.train.labels, math.ceil(TRIED / len(data.classes)), 0)[: 2 * TRIED]
         images, labels = as_floats(data.train.read(rows)), data.train.labels[rows]
@@ -70,7 +71,19 @@ def prepare(
             if not arm.skipped:
                 _check_epochs(arm, study, data)
                 _try(arm, study, images, labels)
-    return study
+    return replace(study, remarks=tuple(filter(None, (twins, _too_few(study)))))
+
+
+def _too_few(study: Study) -> str:
+    fits = [arm.name for arm in study.arms if arm.fits and not arm.skipped]
+    few = [str(size) for size in study.settings.sizes if 0 < size < FEWEST]
+    if not fits or not few:
+        return ""
+    return (
+        f"With {' and '.join(few)} images a class there may be a single one of each to train on "
+        f"while strengths are chosen. Then {' and '.join(fits)} cannot be fitted, and is used as "
+        "it is without a fit."
+    )
 
 
 def _check_extras() -> None:
@@ -86,13 +99,13 @@ def _check_extras() -> None:
 
 def _image_size(settings: Settings) -> int | None:
     """Images are left as they are opened unless a size is asked for, or the model has one."""
-    if settings.image_size is not None or settings.model == SMALL:
+    if settings.image_size is not None or settings.model in OWN:
         return settings.image_size
     return networks.default_size(settings.model)
 
 
 def _check_pretrained(settings: Settings, data: Data | Boxes) -> None:
-    if settings.pretrained and (settings.model == SMALL or isinstance(data, Boxes)):
+    if settings.pretrained and (settings.model in OWN or isinstance(data, Boxes)):
         raise ValueError(
             "`pretrained` must be left out but for models of timm, got True with the model "
             f"{settings.model!r}. For detection, give the path of weights as `model`."
@@ -100,10 +113,10 @@ def _check_pretrained(settings: Settings, data: Data | Boxes) -> None:
 
 
 def _check_model(settings: Settings, data: Data) -> None:
-    if settings.model == SMALL:
+    if settings.model in OWN:
         return
     if data.kind == "series":
-        raise ValueError(f"`model` must be small for series, got {settings.model!r}.")
+        raise ValueError(f"`model` must be small or nearest for series, got {settings.model!r}.")
     from albu_learned.timm.model import check
 
     check(settings.model)
@@ -140,6 +153,7 @@ def _check_epochs(arm: Arm, study: Study, data: Data) -> None:
 def _try(arm: Arm, study: Study, images: Tensor, labels: Tensor) -> None:
     """Every strength of an arm on a few rows: what it needs and what it breaks."""
     data = study.data
+    arm = arm.with_fits(Entry.unfitted)  # a few rows are too few to fit to
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for strength in arm.candidates or ({},):

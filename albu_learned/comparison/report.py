@@ -43,10 +43,11 @@ _PLOTS = {
 _STATISTICS = (
     "Every seed trains all arms on the same images from the same initial weights, so arms are "
     "compared seed by seed. The gain is the mean of these differences (positive: the arm is "
-    "better), ± its standard error. p is how often a gain at least as large would come from chance "
-    "alone: by Student's t, and by Wilcoxon's signed ranks, which does not need the differences to "
-    "be normal. The effect is 1 if every seed was better and -1 if every one was worse. Asking of "
-    "many arms finds something by chance more often; Holm's correction makes up for that. Below "
+    "better), ± its standard error. p is two-sided: how often chance alone would bring a gain or a "
+    "loss at least as large, by Student's t, and by Wilcoxon's signed ranks, which does not need "
+    "the differences to be normal. The effect is 1 if every seed was better and -1 if every one "
+    "was worse. Asking of many arms finds something by chance more often; Holm's correction makes "
+    "up for that. Below "
     f"{LEVEL:g}, the corrected p of t decides what the conclusion claims. Where none stands, "
     "nothing is claimed from that row."
 )
@@ -111,20 +112,25 @@ def _results(outcome: Outcome, rows: Sequence[Paired]) -> Iterable[str]:
     names = measured(outcome)
     to_plain = {(row.arm, row.size): row for row in rows if row.other == PLAIN}
     heads = ["arm", *(MEASURES[name].title for name in names), "gain on plain", "strength chosen"]
-    for size in ordered(outcome.sizes):
+    tables: list[int | None] = [*ordered(outcome.sizes)]
+    tables += [None] * (len(outcome.sizes) > 1)  # averaged over sizes
+    for size in tables:
+        sizes = outcome.sizes if size is None else (size,)
         lines = []
         for arm in outcome.ran:
-            values = [_mean(outcome, arm.name, size, name) for name in names]
+            values = [_mean(outcome, arm.name, sizes, name) for name in names]
             row = to_plain.get((arm.name, size))
-            chosen = _chosen(_of(outcome, arm.name, size))
+            chosen = _chosen([r for each in sizes for r in _of(outcome, arm.name, each)])
             lines.append([arm.name, *values, _gain(row) if row else NONE, chosen])
-        yield table(heads, lines, _capital(size_words(outcome, size)), words={len(heads) - 1})
+        caption = "averaged over sizes" if size is None else size_words(outcome, size)
+        yield table(heads, lines, _capital(caption), words={len(heads) - 1})
+    several = " and sizes, or, averaged, for all arms" if len(outcome.sizes) > 1 else ""
     over = "Means over seeds, ± standard deviation." if len(outcome.seeds) > 1 else "One seed."
     less = "" if MEASURES[outcome.measure].higher else ", turned round, for less is better"
     yield (
         f'<p class="soft">{over} The gain is the paired difference '
         f"of {escape(_title(outcome.measure))}{less}, ± standard error; * marks one that is clear "
-        f"at {100 * LEVEL:g} % after correction for all arms and sizes.</p>"
+        f"at {100 * LEVEL:g} % after correction for all arms{several}.</p>"
     )
 
 
@@ -132,8 +138,10 @@ def _of(outcome: Outcome, arm: str, size: int) -> list[Result]:
     return [r for r in outcome.results if (r.arm, r.size) == (arm, size)]
 
 
-def _mean(outcome: Outcome, arm: str, size: int, measure: str) -> str:
-    values = outcome.values(arm, size, measure)
+def _mean(outcome: Outcome, arm: str, sizes: Sequence[int], measure: str) -> str:
+    """Over sizes a seed has one value: its sizes are no trials of their own."""
+    by_size = [outcome.values(arm, size, measure) for size in sizes]
+    values = [statistics.fmean(seed) for seed in zip(*by_size, strict=True)]
     if not all(map(math.isfinite, values)):
         return NONE
     scale, digits = (100, 1) if MEASURES[measure].percent else (1, 3)

@@ -11,9 +11,11 @@ import torch
 from albu_learned import checks
 from albu_learned.comparison.result import ALL, MEASURES, ordered
 
-__all__ = ["PRECISIONS", "SMALL", "Settings"]
+__all__ = ["NEAREST", "OWN", "PRECISIONS", "SMALL", "Settings"]
 
 SMALL = "small"  # the name of the networks of this package
+NEAREST = "nearest"  # and of the classifier that learns nothing but its neighbours
+OWN = (SMALL, NEAREST)
 DETECTOR = "yolo11n.yaml"  # in its place for detection
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 OF_CLASSES = ("accuracy", "macro_f1", "nll", "ece")
@@ -30,7 +32,8 @@ class Settings:
         seeds: how many times everything is repeated, each with other images and initial weights.
         steps: optimiser steps of every training.
         batch: images a step.
-        model: "small", the name of a timm model, or for detection a YAML file of YOLO.
+        model: "small"; "nearest", the class of the nearest training sample; the name of a timm
+            model; or for detection a YAML file of YOLO.
         pretrained: whether timm loads the model's published weights, which may be a download.
         learning_rate: the highest of a one-cycle schedule; None for the model's default.
         image_size: the side of square images; None for the model's default.

@@ -16,7 +16,7 @@ from albu_learned import __version__
 from albu_learned.comparison import networks
 from albu_learned.comparison.arms import Arm
 from albu_learned.comparison.result import size_name
-from albu_learned.comparison.settings import SMALL, Settings
+from albu_learned.comparison.settings import OWN, Settings
 from albu_learned.comparison.subsets import derived
 from albu_learned.data import Boxes, Data, fingerprint, open_data
 from albu_learned.spec import Given
@@ -72,6 +72,7 @@ class Study:
     source: Source
     settings: Settings
     arms: tuple[Arm, ...]
+    remarks: tuple[str, ...] = ()  # on the data, for people
 
     @property
     def data(self) -> Data | Boxes:
@@ -106,7 +107,7 @@ class Study:
         """Of what trains: old results are not mixed with those of other code."""
         model = self.settings.model
         detects = self.data.kind == "detection"
-        used = ["torch", *(["ultralytics"] if detects else ["timm"] if model != SMALL else [])]
+        used = ["torch", *(["ultralytics"] if detects else ["timm"] if model not in OWN else [])]
         return [__version__, *map(version, used)]
 
     @functools.cached_property

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from albu_learned.batch import as_floats
+from albu_learned.comparison.networks import Nearest
 from albu_learned.comparison.pipeline import Pipeline
-from albu_learned.comparison.settings import PRECISIONS, SMALL, Settings
+from albu_learned.comparison.settings import NEAREST, PRECISIONS, SMALL, Settings
 from albu_learned.data import Rows
 
 __all__ = ["Feed", "Run", "predict", "state_of", "together", "train"]
@@ -27,6 +29,7 @@ __all__ = ["Feed", "Run", "predict", "state_of", "together", "train"]
 KEPT = 2**31  # bytes of rows that are kept in memory; larger sets are read batch by batch
 FIRST = 64  # rows that are read to see how large they are
 SMALL_IMAGE = 16 * 16  # pixels, up to which stacks are faster on a CPU
+REMEMBERED = 2000  # samples of the nearest-neighbour classifier
 MOST = {"cpu": 12, "cuda": 32}  # networks in a stack
 
 
@@ -89,6 +92,10 @@ def together(settings: Settings, shape: tuple[int, ...]) -> int:
 def train(runs: Sequence[Run], settings: Settings, learning_rate: float) -> None:
     """Trains the networks of all runs, which differ in nothing but what they see."""
     device = torch.device(settings.device or "cpu")
+    if settings.model == NEAREST:
+        for run in runs:
+            _remember(run, device)
+        return
     networks = [run.network.to(device).train() for run in runs]
     stack = len(runs) > 1
     weights: dict[str, Tensor] = dict(networks[0].named_parameters())
@@ -129,6 +136,21 @@ def train(runs: Sequence[Run], settings: Settings, learning_rate: float) -> None
         run.pipeline.close()
         if stack:
             run.network.load_state_dict({k: w.detach()[number] for k, w in weights.items()})
+
+
+@torch.no_grad()
+def _remember(run: Run, device: torch.device) -> None:
+    """What stands for training where the classifier is its samples: as many as REMEMBERED, each of
+    the rows as often as any, changed as the arm changes them."""
+    standardise, nearest = cast(nn.Sequential, run.network.to(device))
+    assert isinstance(nearest, Nearest)
+    stream = _Stream(run.seed, device)
+    with torch.random.fork_rng(devices=_cuda(device)), stream.used():
+        for step, rows in enumerate(run.batches[: -(-REMEMBERED // run.batches.shape[1])]):
+            labels = run.feed.labels[rows.to(device)]
+            changed, soft = run.pipeline(run.feed[rows], labels, run.epoch(step))
+            nearest.remember(standardise(changed), soft.argmax(dim=1))
+    run.pipeline.close()
 
 
 def _stacked(network: nn.Module, weights: dict[str, Tensor], images: Tensor) -> Tensor:

@@ -8,7 +8,13 @@ from typing import Any
 from albu_learned.comparison.result import ALL, MEASURES, Outcome
 from albu_learned.comparison.statistics import Paired
 
-__all__ = ["amount", "arms_with", "points", "shown", "size_words", "strength_words", "unit"]
+__all__ = ["amount", "arms_with", "counted", "points", "shown", "size_words", "strength_words"]
+__all__ += ["unit"]
+
+
+def counted(number: int, what: str, many: str = "") -> str:
+    """Such as "1 arm", "2 arms"."""
+    return f"{number} {what if number == 1 else many or f'{what}s'}"
 
 
 def unit(outcome: Outcome) -> str:

@@ -10,5 +10,6 @@ from albu_learned.data.rows import Boxes as Boxes
 from albu_learned.data.rows import Data as Data
 from albu_learned.data.rows import Rows as Rows
 from albu_learned.data.split import hold_out as hold_out
+from albu_learned.data.twins import check as check_rows
 
-__all__ = ["Boxes", "Data", "Rows", "fingerprint", "hold_out", "open_data"]
+__all__ = ["Boxes", "Data", "Rows", "check_rows", "fingerprint", "hold_out", "open_data"]

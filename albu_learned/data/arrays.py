@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from albu_learned.data import groups as grouping
@@ -21,7 +20,7 @@ from albu_learned.data.classes import as_labels, check_classes, names
 from albu_learned.data.files import content
 from albu_learned.data.form import Form, form_of
 from albu_learned.data.rows import Data, Rows, row_numbers
-from albu_learned.data.split import hold_out
+from albu_learned.data.split import test_part
 from albu_learned.data.stored import Array, Member, Npy, Source, refused
 
 __all__ = ["ArrayRows", "has_arrays", "open_arrays"]
@@ -58,11 +57,17 @@ class ArrayRows(Rows):
             numbers = self.at[numbers]
         return self.form(self.source.rows(numbers.numpy()), self.source.where)
 
-    def check(self) -> None:
+    def check(self) -> list[bytes]:
         """Reads the file through; the part of a set that is split here is checked as a whole."""
-        form = replace(self.form, resize=False)
+        form, found = replace(self.form, resize=False), []
         for block in self.source.blocks():
             form(block, self.source.where)
+            found += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in block]
+        return found if self.at is None else [found[row] for row in self.at.tolist()]
+
+    def name(self, number: int) -> str:
+        row = number if self.at is None else int(self.at[number])
+        return f"row {row} of {self.source.where}"
 
     def identity(self) -> bytes:
         at = (
@@ -161,10 +166,11 @@ def _split(
         groups = files.optional("groups")
     if groups is not None:
         groups = grouping.numbered(grouping.as_groups(groups, len(labels), where))
-    held = hold_out(labels, groups, test_share, torch.Generator().manual_seed(0))
+    classes = names(files.optional("classes"), [labels], where)
+    held = test_part(labels, groups, test_share, classes, where)
 
     def part(mask: Tensor) -> ArrayRows:
         own = None if groups is None else groups[mask]
         return ArrayRows(source, form, labels[mask], own, mask.nonzero()[:, 0])
 
-    return part(~held), part(held), names(files.optional("classes"), [labels], where)
+    return part(~held), part(held), classes

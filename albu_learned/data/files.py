@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["EXTENSIONS", "content", "folders_in", "images_below", "is_image", "listed"]
+__all__ = ["EXTENSIONS", "content", "contents", "folders_in", "images_below", "is_image"]
+__all__ += ["listed"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -47,3 +48,8 @@ def content(path: Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def contents(paths: Sequence[Path]) -> list[bytes]:
+    """What tells the contents of files apart."""
+    return [content(path).encode() for path in paths]

@@ -18,9 +18,9 @@ from torch import Tensor
 from albu_learned.data import decode
 from albu_learned.data import groups as grouping
 from albu_learned.data.classes import check_classes
-from albu_learned.data.files import EXTENSIONS, content, folders_in, images_below, listed
+from albu_learned.data.files import EXTENSIONS, content, contents, folders_in, images_below, listed
 from albu_learned.data.rows import Data, Rows, row_numbers
-from albu_learned.data.split import hold_out
+from albu_learned.data.split import test_part
 
 __all__ = ["FolderRows", "open_folder"]
 
@@ -51,13 +51,17 @@ class FolderRows(Rows):
         images = decode.squares([self.paths[i] for i in once], self.size)
         return images[torch.from_numpy(back)]
 
-    def check(self) -> None:
+    def check(self) -> list[bytes]:
         problems = decode.unreadable(self.paths)
         if problems:
             raise ValueError(
                 f"Every image of {str(self.root)!r} must be readable, but {listed(problems)}. "
                 "Mend these files or remove them."
             )
+        return contents(self.paths)
+
+    def name(self, number: int) -> str:
+        return repr(str(self.paths[number]))
 
     def identity(self) -> bytes:
         files = [f"{path.relative_to(self.root).as_posix()} {content(path)}" for path in self.paths]
@@ -109,7 +113,7 @@ def _split(
     paths, labels, classes = _classes(root)
     if groups is not None:
         groups = grouping.numbered(grouping.of_images(groups, paths, root))
-    held = hold_out(labels, groups, test_share, torch.Generator().manual_seed(0))
+    held = test_part(labels, groups, test_share, classes, repr(str(root)))
 
     def part(mask: Tensor) -> FolderRows:
         own = [path for path, taken in zip(paths, mask.tolist(), strict=True) if taken]

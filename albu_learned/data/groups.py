@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from albu_learned.data.files import listed
+from albu_learned.data.files import images_below, listed
 
 __all__ = ["as_groups", "numbered", "of_images", "without_leak"]
 
@@ -54,7 +54,8 @@ def without_leak(
 def of_images(file: Any, images: Sequence[Path], root: Path) -> list[str]:
     """The group of each image, as a CSV file with the columns `image` and `group` says.
 
-    An image is named by its path from the root, or by its file name where no other has that.
+    An image is named by its path from the root, or by its file name where no other has that. Images
+    of the folder that are not asked for may stand there too, but nothing that is no image of it.
     """
     if not isinstance(file, (str, os.PathLike)):
         raise TypeError(
@@ -63,9 +64,11 @@ def of_images(file: Any, images: Sequence[Path], root: Path) -> list[str]:
         )
     known = _read(Path(file))
     names = Counter(image.name for image in images)
+    insides = [_inside(image, root) for image in images]
+    asked = {*insides, *names}
+    strange = _strange([name for name in known if name not in asked], root)
     found, missing, doubtful = [], [], []
-    for image in images:
-        inside = Path(os.path.relpath(image, root)).as_posix()
+    for image, inside in zip(images, insides, strict=True):
         if inside in known:
             found.append(known[inside])
         elif image.name not in known:
@@ -75,13 +78,33 @@ def of_images(file: Any, images: Sequence[Path], root: Path) -> list[str]:
         else:
             found.append(known[image.name])
     if missing:
-        raise ValueError(f"{str(file)!r} must list every image, but lacks {listed(missing)}.")
+        others = f" It names what is no image: {listed(strange)}." if strange else ""
+        raise ValueError(
+            f"{str(file)!r} must list every image, but lacks {listed(missing)}.{others}"
+        )
+    if strange:
+        raise ValueError(
+            f"{str(file)!r} must name images of {str(root)!r}, by their paths from it, but these "
+            f"are none: {listed(strange)}. Correct these rows, or take them out."
+        )
     if doubtful:
         raise ValueError(
             f"{str(file)!r} must give the path of an image whose file name others have too, from "
             f"{str(root)!r}: {listed(doubtful)}."
         )
     return found
+
+
+def _strange(names: Sequence[str], root: Path) -> list[str]:
+    """Those of the names that no image of the folder has: of a typo nobody would ever know."""
+    there = set[str]()
+    for image in images_below(root) if names else ():
+        there |= {image.name, _inside(image, root)}
+    return [repr(name) for name in names if name not in there]
+
+
+def _inside(image: Path, root: Path) -> str:
+    return Path(os.path.relpath(image, root)).as_posix()
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from albu_learned.data import decode, label_file
-from albu_learned.data.files import listed
+from albu_learned.data.files import contents, listed
 
 __all__ = ["Boxes", "Data", "Rows", "row_numbers"]
 
@@ -36,8 +37,13 @@ class Rows(ABC):
         """The rows of those numbers, in that order: uint8 (n, C, H, W), or float32 (n, C, T)."""
 
     @abstractmethod
-    def check(self) -> None:
-        """Raises if a row cannot be read, and names the files."""
+    def check(self) -> Sequence[bytes]:
+        """Raises if a row cannot be read, and names the files; else, as all of them are read for
+        that, what tells the content of each row from others."""
+
+    def name(self, number: int) -> str:
+        """How a message calls a row."""
+        return f"row {number}"
 
     def identity(self) -> bytes:
         """What tells these rows from others, but for their pixels; the same on every machine."""
@@ -94,8 +100,9 @@ class Boxes:
     present: Tensor
     path: str
 
-    def check(self) -> None:
-        """Raises if an image cannot be read or a line of a label file is none, and names them."""
+    def check(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """Raises if an image cannot be read or a line of a label file is none, and names them; else
+        what tells the content of each image of train and of test from others."""
         images = [*self.train, *self.test]
         problems = decode.unreadable(images)
         for image in images:
@@ -105,6 +112,7 @@ class Boxes:
                 f"Every image and label of {self.path!r} must be readable, but {listed(problems)}. "
                 "Mend these files or remove them."
             )
+        return contents(self.train), contents(self.test)
 
 
 def row_numbers(indices: Tensor, count: int) -> Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from albu_learned import checks
+from albu_learned.data.files import listed
 
-__all__ = ["hold_out"]
+__all__ = ["hold_out", "test_part"]
 
 TRIES = 30  # orders of the groups that are tried before giving up
 
@@ -47,6 +50,30 @@ def hold_out(
             f"`groups` must be {tuple(labels.shape)}, as `labels`, got {tuple(groups.shape)}."
         )
     return _groups(labels, groups, share, generator)
+
+
+def test_part(
+    labels: Tensor, groups: Tensor | None, share: float, classes: Sequence[str], where: str
+) -> Tensor:
+    """The rows of a data set without parts of its own that are for testing, always the same.
+
+    Raises:
+        ValueError: a class is of one group alone, so that none of it could be for testing.
+    """
+    if groups is not None:
+        pairs = np.unique(torch.stack([labels, groups], dim=1).numpy(), axis=0)
+        counts = np.bincount(pairs[:, 0], minlength=len(classes))
+        alone = [repr(name) for name, n in zip(classes, counts, strict=True) if n == 1]
+        if alone:
+            raise ValueError(
+                f"`groups` of {where} must be two or more of every class, one to train and one to "
+                f"test on, but all rows are of one group in {listed(alone)}. Give smaller groups, "
+                "or data with a train and a test part of their own."
+            )
+    return hold_out(labels, groups, share, torch.Generator().manual_seed(0))
+
+
+test_part.__test__ = False  # type: ignore[attr-defined]  # its name is no test's
 
 
 def _rows(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:

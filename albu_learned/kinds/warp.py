@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, final
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from albu_learned import checks, resample
-from albu_learned.batch import Batch
+from albu_learned.batch import Batch, Rows
 from albu_learned.method import Method, Plan
 
 PADDINGS = ("border", "zeros", "reflection")
+BOXES = ("outline", "ellipse", "mask")
 
 
 class Field(ABC):
@@ -32,11 +33,35 @@ class Field(ABC):
         """How many rows it moves."""
 
     def grid(self, size: Sequence[int], like: Tensor) -> Tensor:
-        """(B, *size, D): `points_back` of the centre of every pixel of the new images. Override
-        where a whole grid is cheaper than its points one by one."""
-        centres = resample.pixel_centres(size, like)
-        flat = centres.reshape(1, -1, len(size)).expand(len(self), -1, -1)
-        return self.points_back(flat).view(len(self), *size, len(size))
+        """(B, *size, D): `points_back` of the centre of every pixel of the new images."""
+        return self._filled(self.lattice(size), self.points_back, size, like)
+
+    def grid_back(self, size: Sequence[int], like: Tensor) -> Tensor:
+        """The grid of the inverse: `points` of the centre of every pixel."""
+        return self._filled(self.lattice_back(size), self.points, size, like)
+
+    def lattice(self, size: Sequence[int]) -> Tensor | None:
+        """(B, *nodes, D): `points_back` of nodes that are evenly spaced from border to border.
+        Override it where fewer points than pixels tell the motion, up to what lies between them:
+        `grid` is filled in, and a host with a fast resampler fills it in itself."""
+        return None
+
+    def lattice_back(self, size: Sequence[int]) -> Tensor | None:
+        """The lattice of the inverse."""
+        return None
+
+    @final
+    def _filled(
+        self,
+        lattice: Tensor | None,
+        motion: Callable[[Tensor], Tensor],
+        size: Sequence[int],
+        like: Tensor,
+    ) -> Tensor:
+        if lattice is not None:
+            return resample.between(lattice, size)
+        centres = resample.pixel_centres(size, like).reshape(1, -1, len(size))
+        return motion(centres.expand(len(self), -1, -1)).view(len(self), *size, len(size))
 
     @final
     def inverse(self) -> Field:
@@ -46,6 +71,18 @@ class Field(ABC):
 class _Inverse(Field):
     def __init__(self, field: Field) -> None:
         self.field = field
+
+    def grid(self, size: Sequence[int], like: Tensor) -> Tensor:
+        return self.field.grid_back(size, like)
+
+    def grid_back(self, size: Sequence[int], like: Tensor) -> Tensor:
+        return self.field.grid(size, like)
+
+    def lattice(self, size: Sequence[int]) -> Tensor | None:
+        return self.field.lattice_back(size)
+
+    def lattice_back(self, size: Sequence[int]) -> Tensor | None:
+        return self.field.lattice(size)
 
     def __len__(self) -> int:
         return len(self.field)
@@ -60,13 +97,20 @@ class _Inverse(Field):
 class Warp(Method):
     """Moves images with everything that lies on them; never changes a class.
 
-    Class facts:
+    Facts, of a class or of an object:
         padding: what lies beyond the border: "border" (the nearest pixel), "zeros", "reflection".
+        box: what a box is taken for: its "outline" is moved and the new box is put around it; or
+            the "ellipse" within it, whose enclosure grows less; or the object's "mask", that of the
+            `instances` in the same rows.
+        min_visible: the share of a moved box's area that must be inside the frame; one of which
+            less is left there is not valid.
     """
 
     _base = True
     kind = "warp"
-    padding: ClassVar[str] = "border"
+    padding: str = "border"
+    box: str = "outline"
+    min_visible: float = 0.0
 
     @abstractmethod
     def field(self, plan: Plan) -> Field:
@@ -94,19 +138,24 @@ class Warp(Method):
             )
 
     def change(self, batch: Batch, plan: Plan) -> Batch:
-        return _move(batch, self.field(plan), self.padding)
+        return self._move(batch, self.field(plan))
 
     def invert(self, batch: Batch, plan: Plan) -> Batch:
         """Undoes `apply`, as far as the frame and the resampling allow."""
-        return _move(batch, self.field(plan).inverse(), self.padding)
+        return self._move(batch, self.field(plan).inverse())
 
+    def _move(self, batch: Batch, field: Field) -> Batch:
+        instances = resample.instances(batch.instances, field, self.padding)
+        return Batch(
+            images=resample.images(batch.images, field, self.padding),
+            labels=batch.labels,
+            masks=resample.masks(batch.masks, field, self.padding),
+            boxes=self._boxes(batch.boxes, field, instances),
+            points=resample.points(batch.points, field),
+            instances=instances,
+        )
 
-def _move(batch: Batch, field: Field, padding: str) -> Batch:
-    return Batch(
-        images=resample.images(batch.images, field, padding),
-        labels=batch.labels,
-        masks=resample.masks(batch.masks, field, padding),
-        boxes=resample.boxes(batch.boxes, field),
-        points=resample.points(batch.points, field),
-        instances=resample.instances(batch.instances, field, padding),
-    )
+    def _boxes(self, given: Rows | None, field: Field, instances: Rows | None) -> Rows | None:
+        if self.box == "mask" and given is not None:
+            return resample.boxes_around(given, instances)
+        return resample.boxes(given, field, self.box, self.min_visible)

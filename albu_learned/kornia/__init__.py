@@ -25,12 +25,14 @@ from albu_learned.kornia.container import (
 from albu_learned.kornia.generate import GenerateTransform as GenerateTransform
 from albu_learned.kornia.mix import MixTransform as MixTransform
 from albu_learned.kornia.mix import ZetaMixup as ZetaMixup
+from albu_learned.kornia.warp import ThetaWarp as ThetaWarp
 from albu_learned.kornia.warp import WarpTransform as WarpTransform
 
 __all__ = [
     "GenerateTransform",
     "LearnedAugmentationSequential",
     "MixTransform",
+    "ThetaWarp",
     "WarpTransform",
     "ZetaMixup",
 ]

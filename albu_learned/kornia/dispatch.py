@@ -18,6 +18,7 @@ from albu_learned.batch import Batch
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import Learned, Params, as_labels, frame
 from albu_learned.kornia.mix import MixTransform
+from albu_learned.kornia.warp import WarpTransform
 
 
 class LearnedOps(AugmentationSequentialOps):
@@ -42,6 +43,8 @@ class LearnedOps(AugmentationSequentialOps):
         keys = self.preproc_datakeys(data_keys)
         try:
             module.prepare(param.data, _batch_of(arg, keys, module, param.data))
+            if isinstance(module, WarpTransform):
+                module.objects = _objects(arg, keys)
             if isinstance(module, MixTransform):
                 outputs = self._mix(arg, keys, module, param.data)
                 return outputs if len(outputs) > 1 else outputs[0]
@@ -50,6 +53,8 @@ class LearnedOps(AugmentationSequentialOps):
             )
         finally:
             module.live = None
+            if isinstance(module, WarpTransform):
+                module.objects = None
 
     def _mix(
         self, args: tuple[Any, ...], keys: list[DataKey], module: MixTransform, params: Any
@@ -63,6 +68,12 @@ class LearnedOps(AugmentationSequentialOps):
                 self.sources[key, nth] = _follow(self.sources.get((key, nth)), source)
             outputs.append(changed)
         return outputs
+
+
+def _objects(args: tuple[Any, ...], keys: list[DataKey]) -> Tensor | None:
+    """The first masks of a call."""
+    masks = [value for value, key in zip(args, keys, strict=True) if key == DataKey.MASK]
+    return masks[0] if masks and isinstance(masks[0], Tensor) else None
 
 
 def _batch_of(args: tuple[Any, ...], keys: list[DataKey], module: Learned, params: Params) -> Batch:

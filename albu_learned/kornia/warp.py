@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from kornia.augmentation import GeometricAugmentationBase2D
 from kornia.constants import Resample
 from kornia.geometry.boxes import Boxes
@@ -13,10 +14,13 @@ from kornia.geometry.keypoints import Keypoints
 from torch import Tensor
 
 from albu_learned import checks
+from albu_learned.batch import Batch, Rows
 from albu_learned.kinds import Warp
 from albu_learned.kornia import parts
-from albu_learned.kornia.learned import Learned, Params, frame
+from albu_learned.kornia.learned import CONTAINER, Learned, Params, frame
 from albu_learned.method import Method
+from albu_learned.methods import theta_warp
+from albu_learned.methods.theta_warp.making import make
 
 
 class WarpTransform(Learned, GeometricAugmentationBase2D):
@@ -25,6 +29,9 @@ class WarpTransform(Learned, GeometricAugmentationBase2D):
     Kornia's base for geometric operations is the only one whose container hands over masks, boxes
     and keypoints and can invert. It also wants a matrix; ours is the identity, since no matrix
     describes a warp: do not use `transform_matrix`.
+
+    A warp whose `box` is "mask" puts each box around the moved mask of its object: give, in our
+    container, masks (B, N, H, W) with a channel for each of the N boxes.
 
     Args:
         method: the warp, or the folder of its artifact.
@@ -35,6 +42,7 @@ class WarpTransform(Learned, GeometricAugmentationBase2D):
     """
 
     method: Warp
+    objects: Tensor | None = None  # their masks, while a container applies this
 
     def __init__(
         self,
@@ -127,9 +135,25 @@ class WarpTransform(Learned, GeometricAugmentationBase2D):
 
     def _boxes(self, input: Boxes, params: Params, inverse: bool = False) -> Boxes:
         size = frame(params)
-        changed = self.change(params, parts.boxes(input, size), inverse).boxes
+        given = parts.boxes(input, size)
+        if self.method.box == "mask":
+            given = self._with_objects(given)
+        changed = self.change(params, given, inverse).boxes
         assert changed is not None
         return parts.boxes_back(changed, input, size)
+
+    def _with_objects(self, given: Batch) -> Batch:
+        boxes, masks = given.boxes, self.objects
+        assert boxes is not None
+        if masks is None or masks.ndim != 4 or masks.shape[:2].numel() != len(boxes):
+            got = "none" if masks is None else tuple(masks.shape)
+            raise ValueError(
+                f'`mask` must be (B, N, H, W) with a channel for each box with box="mask", got '
+                f"{got} for {len(boxes)} boxes of {boxes.count} images. Give such masks to "
+                f'{CONTAINER}, or choose box="outline"; what is undone has no masks of its own.'
+            )
+        objects = Rows.at((masks.flatten(0, 1) > 0.5).to(torch.uint8), boxes.image, boxes.count)
+        return Batch(boxes=boxes, instances=objects)
 
     def _keypoints(self, input: Keypoints, params: Params, inverse: bool = False) -> Keypoints:
         size = frame(params)
@@ -145,3 +169,40 @@ class WarpTransform(Learned, GeometricAugmentationBase2D):
         if isinstance(changed, Boxes):
             changed._valid = self._blend_by_prob(changed._valid, given._valid, gate)
         return changed
+
+
+class ThetaWarp(WarpTransform):
+    """Random invertible warps, learned or of no data; see `albu_learned.ThetaWarp`.
+
+    Args:
+        method: a fitted `ThetaWarp`, or its folder; None for smooth motions of no data.
+        std: how far points of motions of no data move, the root of the mean square, in sides;
+            by default 0.05.
+        cells: columns and rows of cells of motions of no data; by default (4, 4).
+        scale: multiplies the strength; None for the artifact's own, or 1.
+        padding: what is beyond the border: "border", "zeros" or "reflection"; None likewise.
+        box: what a box is taken for: "outline", "ellipse" or "mask".
+        min_visible: a box of which less than this share of the area stays in the frame is not
+            valid.
+        **options: the keyword arguments of `WarpTransform`.
+
+    Example:
+        >>> import torch
+        >>> warp = ThetaWarp(std=0.05, p=1.0)
+        >>> warp(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        method: theta_warp.ThetaWarp | str | Path | None = None,
+        std: float | None = None,
+        cells: Sequence[int] | None = None,
+        scale: float | None = None,
+        padding: str | None = None,
+        box: str | None = None,
+        min_visible: float | None = None,
+        **options: Any,
+    ) -> None:
+        facts = {"scale": scale, "padding": padding, "box": box, "min_visible": min_visible}
+        super().__init__(make(method, std, cells, **facts), **options)

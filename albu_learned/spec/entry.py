@@ -10,6 +10,10 @@
       - method: ZetaMixup            # or a method by name, with its own arguments
         gamma: 4.0
         try: {gamma: [2.8, 4, 6]}    # what `compare` chooses from; a training takes what is above
+      - method: ThetaWarp
+        family: {CPAB: {cells: [3, 3]}}  # a part of a method, with its own arguments
+        fit: {partners: 5}           # in `compare` alone: fitted anew to the training images of
+                                     # every cell, with these arguments of its `fit`
 
 Stages: "image", the raw image as it was read (in YOLO before mosaic, partners included); "sample",
 one training sample before it becomes a tensor; "policy", an operation of RandAugment in timm;
@@ -23,14 +27,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
+from torch import Tensor
 
+from albu_learned import checks
 from albu_learned.kinds import Generate, Mix
 from albu_learned.method import Method, load, methods
+from albu_learned.parts import build, registry
 
 __all__ = ["IN_SCRIPT", "STAGES", "Entry", "Spec", "parameters"]
 
@@ -56,6 +63,19 @@ class Entry:
     module: str  # where the method's class is defined: other processes import it
     where: str  # file and line, for messages
     tries: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # strengths, for a comparison
+    fit: dict[str, Any] | None = None  # arguments of `fit`: a comparison fits it anew in every cell
+    fitted: Method | None = field(default=None, repr=False, compare=False)  # what came of that
+
+    def fit_to(self, images: Tensor, labels: Tensor, seed: int, classes: Sequence[str]) -> Entry:
+        """The same entry with its method fitted to these rows."""
+        how = _parts({**self.arguments, **(self.fit or {})})
+        wanted: Any = self._class()
+        found = wanted.fit(images, labels, classes=list(classes), seed=seed, progress=False, **how)
+        return replace(self, fitted=found)
+
+    def unfitted(self) -> Entry:
+        """The same entry with its method as it is before a fit, to try what it does."""
+        return replace(self, fitted=self._made(self._class(), None))
 
     def with_strength(self, strength: Mapping[str, Any]) -> Entry:
         """The same entry with another p, or other arguments of its method."""
@@ -79,11 +99,13 @@ class Entry:
         """The method, for a host that knows how many classes there are, or does not say."""
         try:
             wanted = self._class()
+            if self.fitted is not None:
+                return self.fitted.with_arguments(**_parts(self.arguments))
             return self._fitted(num_classes) if self.artifact else self._made(wanted, num_classes)
         except (ValueError, TypeError, OSError) as error:
             raise type(error)(f"{self.where}: {error}") from error
 
-    def _class(self) -> type:
+    def _class(self) -> type[Method]:
         if self.name not in methods() and self.module != "__main__":
             importlib.import_module(self.module)
         if self.name not in methods():
@@ -91,16 +113,16 @@ class Entry:
                 f"{self.name} is defined in the script {self.module!r}, which this process has not "
                 "run. Define it in a module of its own, and import that in the script."
             )
-        return methods()[self.name]
+        wanted = methods()[self.name]
+        assert issubclass(wanted, Method)
+        return wanted
 
-    def _made(self, wanted: type, num_classes: int | None) -> Method:
-        arguments = dict(self.arguments)
+    def _made(self, wanted: type[Method], num_classes: int | None) -> Method:
+        arguments = _parts(self.arguments)
         if num_classes is not None and "num_classes" in parameters(wanted):
             given = arguments.setdefault("num_classes", num_classes)
             _same_count(given, num_classes)
-        made = wanted(**arguments)
-        assert isinstance(made, Method)
-        return made.eval()
+        return wanted(**arguments).eval()
 
     def _fitted(self, num_classes: int | None) -> Method:
         fitted = load(self.artifact or "")
@@ -119,7 +141,8 @@ class Entry:
         how = {key: getattr(self, key) for key in asked if getattr(self, key) is not None}
         resize = {"resize": True} if self.artifact and self.resize else {}
         tries = {"try": {k: list(v) for k, v in self.tries.items()}} if self.tries else {}
-        return {**what, **self.arguments, **how, **resize, **tries}
+        fit = {} if self.fit is None else {"fit": self.fit}
+        return {**what, **self.arguments, **fit, **how, **resize, **tries}
 
     def __str__(self) -> str:
         epochs = ""
@@ -128,6 +151,7 @@ class Entry:
             epochs = f", epochs {self.from_epoch}-{last}"
         given = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
         given = f"({given})" if given else ""
+        given += "" if self.fit is None else ", fitted to the training images of each cell,"
         how = "" if self.stage == "policy" else f" p={self.p:g}"
         return f"{self.name}{given} on the {self.stage}{how}{epochs}"
 
@@ -169,6 +193,35 @@ def parameters(wanted: type) -> tuple[str, ...]:
     """The names of the constructor's arguments."""
     found = inspect.signature(wanted.__init__).parameters  # type: ignore[misc]
     return tuple(name for name in found if name != "self")
+
+
+def _parts(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _part(value, key) for key, value in arguments.items()}
+
+
+def _part(value: Any, key: str) -> Any:
+    """A mapping of one capital name is the part of that name; anything else is itself."""
+    name = next(iter(value), None) if isinstance(value, Mapping) and len(value) == 1 else None
+    if not isinstance(name, str) or not name[:1].isupper():
+        return value
+    arguments = value[name] or {}
+    if not isinstance(arguments, Mapping):
+        raise ValueError(
+            f"`{key}` must give {name} its arguments as `key: value`, got {arguments!r}. Write "
+            f"{{{name}: {{...}}}}."
+        )
+    known = parameters(registry()[name]) if name in registry() else ()
+    if not known:
+        near = checks.nearest(name, registry())
+        raise ValueError(f"`{key}` must name a part that is known, got {name}.{near}")
+    for argument in arguments:
+        if argument not in known:
+            raise ValueError(
+                f"`{argument}` is not an argument of {name}.{checks.nearest(argument, known)} "
+                f"Known: {', '.join(known)}."
+            )
+    inner = _parts(arguments)
+    return build({"type": name, "arguments": inner}, f"`{key}`")
 
 
 def _same_count(given: Any, num_classes: int) -> None:

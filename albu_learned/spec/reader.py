@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ VARIABLE = "ALBU_LEARNED"  # of the environment: the path of a spec
 _ORDER = ("generate", "warp", "mix")
 _DEFAULTS = {"generate": ("image", 0.5), "warp": ("sample", 0.5), "mix": ("batch", 1.0)}
 _TOP = ("methods", "classes", "modules")
+_SET_BY_COMPARISON = ("images", "labels", "classes", "seed", "progress", "folder", "groups")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -101,7 +103,8 @@ class _Reader:
         wanted = methods()[name]
         assert issubclass(wanted, Method)
         known = (*COMMON, *(parameters(wanted) if made else _resizable(wanted)))
-        self._check_known(keys, name, ("method" if made else "artifact", *known, "try"))
+        fits = ("fit",) if made and hasattr(wanted, "fit") else ()
+        self._check_known(keys, name, ("method" if made else "artifact", *known, "try", *fits))
         stage, p = _DEFAULTS[wanted.kind]
         values = {key: self._value(keys[key]) for key in known if key in keys}
         stage = self._stage(keys, wanted.kind, values.pop("stage", stage))
@@ -118,6 +121,7 @@ class _Reader:
             module=wanted.__module__,
             where=self._at(node),
             tries=self._tries(keys, wanted),
+            fit=self._fit(keys["fit"], wanted) if "fit" in keys else None,
         )
         if entry.until_epoch is not None and entry.until_epoch <= entry.from_epoch:
             rule = f"`until_epoch` must be greater than from_epoch={entry.from_epoch}"
@@ -129,6 +133,13 @@ class _Reader:
             for value in values_:
                 self._try(entry, keys.get("try", node), key, value)
         return entry
+
+    def _fit(self, node: yaml.Node, wanted: type[Method]) -> dict[str, Any]:
+        """The arguments of a fit, but for the data and what a comparison sets itself."""
+        fit: Any = vars(wanted).get("fit")
+        named = inspect.signature(fit.__func__).parameters
+        known = [name for name in named if name not in ("cls", *_SET_BY_COMPARISON)]
+        return {key: self._value(value) for key, value in self._keys(node, "`fit`", known).items()}
 
     def _tries(self, keys: dict[str, yaml.Node], wanted: type[Method]) -> dict[str, Any]:
         """The strengths that are listed under `try`; else those that the method knows for the

@@ -42,6 +42,12 @@ class Step:
     """An entry, built for a host."""
 
     def __init__(self, entry: Entry, given: Given) -> None:
+        if entry.fit is not None and entry.fitted is None:
+            raise ValueError(
+                f"{entry.where}: `fit` is for `albu-learned compare`, which fits {entry.name} to "
+                f"the training images of every cell, not for {given.host}. Fit it once, with "
+                "`albu-learned fit`, and name its folder as `artifact`."
+            )
         self.entry = entry
         labelled = "labels" in given.parts
         self.method = entry.build(given.num_classes if labelled else None)

@@ -9,6 +9,7 @@ from albu_learned.timm.create import create_loader as create_loader
 from albu_learned.timm.mix import MixCollate as MixCollate
 from albu_learned.timm.mix import MixTransform as MixTransform
 from albu_learned.timm.pil import GenerateTransform as GenerateTransform
+from albu_learned.timm.pil import ThetaWarp as ThetaWarp
 from albu_learned.timm.pil import WarpTransform as WarpTransform
 from albu_learned.timm.policy import use_in_policies as use_in_policies
 from albu_learned.timm.zeta_mixup import ZetaCollate as ZetaCollate
@@ -19,6 +20,7 @@ __all__ = [
     "GenerateTransform",
     "MixCollate",
     "MixTransform",
+    "ThetaWarp",
     "WarpTransform",
     "ZetaCollate",
     "ZetaMixup",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ import torch
 from albu_learned import checks
 from albu_learned.kinds import Generate, Warp
 from albu_learned.method import Method, hold
+from albu_learned.methods import theta_warp
+from albu_learned.methods.theta_warp.making import make
 from albu_learned.timm.pictures import changed, check_picture, refuse_needs
 
-__all__ = ["GenerateTransform", "WarpTransform"]
+__all__ = ["GenerateTransform", "ThetaWarp", "WarpTransform"]
 
 
 class _Transform:
@@ -44,6 +47,38 @@ class WarpTransform(_Transform):
 
     def __init__(self, method: Warp | str | os.PathLike[str], p: float = 0.5) -> None:
         super().__init__(hold(method, Warp), p)
+
+
+class ThetaWarp(WarpTransform):
+    """Random warps, learned or of no data: `Compose([..., ThetaWarp(std=0.05), ToTensor()])`.
+
+    One with a distribution for each class needs labels: name it in a spec.
+
+    Args:
+        method: a fitted `ThetaWarp`, or its folder; None for smooth motions of no data.
+        std: how far points of motions of no data move, the root of the mean square, in sides;
+            by default 0.05.
+        cells: columns and rows of cells of motions of no data; by default (4, 4).
+        scale: multiplies the strength; None for the artifact's own, or 1.
+        padding: what is beyond the border: "border", "zeros" or "reflection"; None likewise.
+        p: the probability of applying it.
+
+    Example:
+        >>> from PIL import Image
+        >>> ThetaWarp(std=0.05, p=1.0)(Image.new("RGB", (32, 24))).size
+        (32, 24)
+    """
+
+    def __init__(
+        self,
+        method: theta_warp.ThetaWarp | str | os.PathLike[str] | None = None,
+        std: float | None = None,
+        cells: Sequence[int] | None = None,
+        scale: float | None = None,
+        padding: str | None = None,
+        p: float = 0.5,
+    ) -> None:
+        super().__init__(make(method, std, cells, scale=scale, padding=padding), p)
 
 
 class GenerateTransform(_Transform):

@@ -12,10 +12,11 @@ from ultralytics.utils.instance import Instances
 from ultralytics.utils.ops import xyxy2xywh, xyxyxyxy2xywhr
 
 from albu_learned.batch import Batch, Rows
+from albu_learned.kinds import Warp
 from albu_learned.spec import Step
 from albu_learned.ultralytics import overlap as masks
 from albu_learned.ultralytics import tight
-from albu_learned.ultralytics.objects import clip, enclosure, outline
+from albu_learned.ultralytics.objects import box_outline, clip, enclosure, outline
 from albu_learned.ultralytics.targets import corners_of, image_of, keep, scale_of
 
 __all__ = ["warp"]
@@ -37,14 +38,18 @@ def warp(step: Step, batch: dict[str, Any], oriented: bool, overlap: bool | None
     if len(chosen.images) == 0:
         return 0
     are_maps = "masks" in batch and masks.are_maps(batch, image_of(batch), overlap)
-    given = _as_batch(batch, chosen, oriented, are_maps, "boxes" in step.method.needs)
-    moved = step.method.apply(given, step.plan(given))
+    method = step.method
+    assert isinstance(method, Warp)
+    given = _as_batch(batch, chosen, oriented, are_maps, method)
+    moved = method.apply(given, step.plan(given))
     _put(batch, "img", chosen.images, moved.images)
     image = image_of(batch)
     kept = torch.ones(len(image), dtype=torch.bool, device=image.device)
     before = batch["bboxes"]
     if moved.points is not None:
-        kept[chosen.objects] = _place(batch, chosen.objects, moved.points.values, oriented)
+        kept[chosen.objects] = _place(
+            batch, chosen.objects, moved.points.values, oriented, method.min_visible
+        )
     if "masks" in batch:
         _tighten(batch, before, given, moved, chosen)
         _put_masks(batch, moved, chosen, kept)
@@ -62,13 +67,15 @@ def _choose(batch: dict[str, Any], step: Step) -> _Chosen:
 
 
 def _as_batch(
-    batch: dict[str, Any], chosen: _Chosen, oriented: bool, are_maps: bool, with_boxes: bool
+    batch: dict[str, Any], chosen: _Chosen, oriented: bool, are_maps: bool, method: Warp
 ) -> Batch:
     count, objects, image = len(chosen.images), chosen.objects, chosen.image
-    outlines = outline(corners_of(batch, oriented)[objects])
+    corners = corners_of(batch, oriented)[objects]
+    upright = enclosure(corners)
+    outlines = outline(corners) if oriented else box_outline(upright, method.box)
     boxes = points = maps = instances = None
-    if with_boxes:
-        boxes = Rows.at(enclosure(outlines).clamp(0, 1), image, count)
+    if "boxes" in method.needs:
+        boxes = Rows.at(upright.clamp(0, 1), image, count)
     if len(objects):
         parts = [outlines]  # of each object its outline, then its keypoints
         if "keypoints" in batch:
@@ -89,7 +96,9 @@ def _as_batch(
     )
 
 
-def _place(batch: dict[str, Any], objects: Tensor, points: Tensor, oriented: bool) -> Tensor:
+def _place(
+    batch: dict[str, Any], objects: Tensor, points: Tensor, oriented: bool, min_visible: float
+) -> Tensor:
     """Puts objects where their points are now. Returns which of them (m,) are kept."""
     scale = scale_of(batch)
     width, height = (int(side) for side in scale.tolist())
@@ -103,7 +112,7 @@ def _place(batch: dict[str, Any], objects: Tensor, points: Tensor, oriented: boo
         bbox_format="xyxy",
         normalized=False,
     )
-    kept = clip(moved, width, height, oriented)
+    kept = clip(moved, width, height, oriented, min_visible)
     boxes = xyxyxyxy2xywhr(moved.segments) if oriented else xyxy2xywh(moved.bboxes)
     boxes[:, :4] /= np.array([width, height] * 2, dtype=np.float32)
     _put(batch, "bboxes", objects, torch.from_numpy(boxes))

@@ -19,7 +19,7 @@ from ultralytics.utils.ops import segment2box
 from albu_learned import resample
 from albu_learned.kinds import Field
 
-__all__ = ["box_corners", "clip", "enclosure", "in_pixels", "move", "outline"]
+__all__ = ["box_corners", "box_outline", "clip", "enclosure", "in_pixels", "move", "outline"]
 
 # What of an object must be left in the frame, as a share of its box: the host's own numbers. Less
 # does where the outline is known, for then the box of what is left is tight.
@@ -40,16 +40,25 @@ def outline(corners: Tensor) -> Tensor:
     return (corners[:, :, None] + t * sides[:, :, None]).flatten(1, 2)
 
 
+def box_outline(boxes: Tensor, box: str) -> Tensor:
+    """(N, P, 2): points along what a warp takes boxes x1, y1, x2, y2 for. Without a mask that is
+    their sides."""
+    return resample.outline(boxes, box) if box == "ellipse" else outline(box_corners(boxes))
+
+
 def enclosure(points: Tensor) -> Tensor:
     """(N, 4): x1, y1, x2, y2 of the boxes around points (N, P, 2)."""
     return torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=1)
 
 
-def clip(moved: Instances, width: int, height: int, oriented: bool = False) -> np.ndarray:
+def clip(
+    moved: Instances, width: int, height: int, oriented: bool = False, min_visible: float = 0.0
+) -> np.ndarray:
     """Clips moved objects, boxes x1, y1, x2, y2 in pixels, to the frame, in place.
 
-    Returns which of them (N,) the host would keep. It compares the box that is left with the whole
-    moved one, so that a motion that shrinks everything does not lose everything.
+    Returns which of them (N,) the host would keep, if as much of the box is left as the warp asks
+    for. It compares that with the whole moved one, so that a motion that shrinks everything does
+    not lose everything.
     """
     whole = moved.bboxes.copy()
     outlined = len(moved.segments) > 0
@@ -61,7 +70,14 @@ def clip(moved: Instances, width: int, height: int, oriented: bool = False) -> n
     moved.clip(width, height, preserve_obb=oriented)
     least = _LEAST_OUTLINED if outlined else _LEAST
     kept: np.ndarray = RandomPerspective.box_candidates(whole.T, moved.bboxes.T, area_thr=least)
-    return kept
+    # By the corners: what is left of an outline has a box of its own, which is smaller.
+    inner = whole.clip(0, [width, height] * 2)
+    return kept & (_areas(inner) >= min_visible * _areas(whole))
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    areas: np.ndarray = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return areas
 
 
 def in_pixels(instances: Instances, size: tuple[int, int]) -> Instances:
@@ -73,14 +89,22 @@ def in_pixels(instances: Instances, size: tuple[int, int]) -> Instances:
 
 
 def move(
-    instances: Instances, field: Field, size: tuple[int, int], oriented: bool
+    instances: Instances,
+    field: Field,
+    size: tuple[int, int],
+    oriented: bool,
+    box: str = "outline",
+    min_visible: float = 0.0,
 ) -> tuple[Instances, np.ndarray]:
-    """The objects that are left, as the host keeps them, and which of the given ones they are."""
+    """The objects that are left, as the host keeps them, and which of the given ones they are.
+
+    Boxes follow their polygons where there are any, else what the warp takes a box for.
+    """
     height, width = size
     own = in_pixels(instances, size)
     outlines = own.segments
     if len(outlines) == 0:
-        outlines = outline(box_corners(torch.from_numpy(own.bboxes))).numpy()
+        outlines = box_outline(torch.from_numpy(own.bboxes), box).numpy()
     keypoints = own.keypoints
     joints = np.zeros((0, 2)) if keypoints is None else keypoints[..., :2]
     flat = np.concatenate([outlines.reshape(-1, 2), joints.reshape(-1, 2)])
@@ -90,7 +114,7 @@ def move(
         keypoints[..., :2] = moved[outlines.size // 2 :].reshape(joints.shape)
     boxes = enclosure(torch.from_numpy(outlines)).numpy() if len(outlines) else own.bboxes
     own.update(boxes.astype(own.bboxes.dtype), outlines if len(own.segments) else None, keypoints)
-    kept = clip(own, width, height, oriented)
+    kept = clip(own, width, height, oriented, min_visible)
     left = own[kept]
     left.convert_bbox(instances._bboxes.format)
     if instances.normalized:

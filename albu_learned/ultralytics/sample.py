@@ -51,7 +51,8 @@ def change_labels(step: Step, labels: dict[str, Any], oriented: bool = False) ->
         if isinstance(method, Warp):
             field = method.field(plan)
             labels["img"] = move_image(image, Motion(field, method.padding))
-            moved, kept = move(labels["instances"], field, image.shape[:2], oriented)
+            options = (oriented, method.box, method.min_visible)
+            moved, kept = move(labels["instances"], field, image.shape[:2], *options)
             labels["instances"], labels["cls"] = moved, labels["cls"][kept]
         else:
             labels["img"] = _as_array(method.apply(given, plan).images, image.shape)

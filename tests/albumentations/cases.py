@@ -6,8 +6,9 @@ import torch
 from torch.utils.data import Dataset
 
 from albu_learned import Field, Warp
+from albu_learned import ThetaWarp as CoreThetaWarp
 from albu_learned import ZetaMixup as Core
-from albu_learned.albumentations import GenerateTransform, WarpTransform, ZetaMixup
+from albu_learned.albumentations import GenerateTransform, ThetaWarp, WarpTransform, ZetaMixup
 from tests.toys import BoxPaint, ClassPicture, ClassShift, FreeShift, ImageShift
 
 # AlbumentationsX: other hooks, grey images get an axis inside Compose, `masks` must be an array.
@@ -119,12 +120,26 @@ def fresh(tmp_path, **options):
     return GenerateTransform(save(method, tmp_path / "picture"), resize=True, **options)
 
 
+def theta(tmp_path, **options):
+    return ThetaWarp(std=0.05, pool=32, **options)
+
+
+def class_theta(tmp_path, **options):
+    torch.manual_seed(0)
+    method = CoreThetaWarp(std=0.05, distributions=2)
+    with torch.no_grad():
+        method.factor[1] *= 2
+    method.measure()
+    return ThetaWarp(save(method, tmp_path / "theta"), pool=0, **options)
+
+
 def zeta(tmp_path, **options):
     return ZetaMixup(num_classes=3, **options)
 
 
-CASES = {f.__name__: f for f in (warp, class_warp, image_warp, paint, fresh, zeta)}
-DUAL = ("warp", "class_warp", "image_warp")
+WARPS = (warp, class_warp, image_warp, theta, class_theta)
+CASES = {f.__name__: f for f in (*WARPS, paint, fresh, zeta)}
+DUAL = tuple(f.__name__ for f in WARPS)
 
 
 def references(image, count=3):

@@ -4,6 +4,7 @@ finds what was planted."""
 import csv
 import importlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -158,12 +159,64 @@ def stopped(place, out, how, lines=4):
 def test_a_stopped_comparison_goes_on(place, whole, tmp_path, undrawn, how):
     said, error, code = stopped(place, tmp_path / "out", getattr(signal, how))
     if how == "SIGINT":
-        assert "Stopped. What is finished is kept: the same command goes on from here." in said
+        kept = (
+            r"Stopped\. What is finished is kept in .*out, (\d+) of 12 cells trained and 0 tested: "
+        )
+        assert int(re.search(kept + "the same command goes on from here", said)[1]) >= 4
         assert (error, code) == ("albu-learned: stopped.\n", 130)
     again = []
     carried_out(place, tmp_path / "out", say=again.append)
     assert csv_of(tmp_path / "out") == csv_of(place / "whole")
     assert not list((tmp_path / "out" / "weights").iterdir())
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "message"),
+    [
+        ("prepare", "_check_extras", "Stopped before the first training, .* nothing new to keep"),
+        ("compare", "train_work", "Stopped. No training was finished, so nothing is kept: the sa"),
+        ("compare", "finish", "kept in .*out, 1 of 1 cell trained and 1 tested: the same command"),
+    ],
+)
+def test_whenever_it_is_stopped_it_says_what_is_kept(
+    place, tmp_path, monkeypatch, where, name, message
+):
+    monkeypatch.setattr(
+        importlib.import_module(f"albu_learned.comparison.{where}"), name, interrupt
+    )
+    said = []
+    given = {"sizes": 2, "seeds": 1, "steps": 1, "say": said.append}
+    with pytest.raises(KeyboardInterrupt):
+        carried_out(place, tmp_path / "out", ["plain"], **given)
+    assert re.search(message, said[-1])
+
+
+def test_one_of_each_is_said_so(place, tmp_path, undrawn):
+    said = []
+    given = {"sizes": 2, "seeds": 1, "steps": 1, "say": said.append}
+    for _ in range(2):
+        carried_out(place, tmp_path / "out", ["plain"], **given)
+    assert "1 arm, 1 seed, 2 a class: 1 cell of 1 step. 1 is there already." in said
+    carried_out(place, tmp_path / "out", ["plain"], **{**given, "steps": 2})
+    assert any("has 1 cell of other comparisons too, which stay." in line for line in said)
+
+
+def test_images_in_both_parts_are_said_and_noted(place, tmp_path, undrawn):
+    given = toy_data.images()
+    given.test.rows[3] = given.train.rows[5]
+    said = []
+    options = {"data": given, "sizes": 2, "seeds": 1, "steps": 1, "say": said.append}
+    found = carried_out(place, tmp_path / "out", ["plain"], **options)
+    remark = (
+        "1 of the 12 test images stand in the training part too, such as row 3, which is row 5. "
+        "What is learned of them by heart counts as right: take them out of one part."
+    )
+    assert f"Careful: {remark}" in said
+    assert found.outcome.notes[0] == remark
 
 
 def test_no_test_image_is_read_before_the_last_training_has_ended(

@@ -115,7 +115,7 @@ def test_what_work_raises_is_raised_here_and_the_rest_is_kept(jobs, tmp_path):
 )
 def test_what_can_hardly_be_sent_is_raised_too(work, kind, message):
     with pytest.raises(kind, match=message) as caught:
-        run(tasks(2), work, print, jobs=2)
+        run(tasks(1), work, print, jobs=2)
     assert "Traceback" in str(caught.value.__cause__)
 
 
@@ -153,7 +153,7 @@ def test_what_done_and_load_raise_names_the_task(jobs, given):
         raise FileNotFoundError("the disk is gone")
 
     with pytest.raises(FileNotFoundError) as caught:
-        run([Task("a", "mixup", **given), Task("b", "mixup", **given)], works.draw, done, jobs=jobs)
+        run([Task("a", "mixup", **given)], works.draw, done, jobs=jobs)
     assert ("nowhere" in str(caught.value)) == ("load" in given)
     assert not NOTES or caught.value.__notes__ == ["This was in mixup."]
 
@@ -195,13 +195,14 @@ SCRIPT = """
 """
 
 
-@pytest.fixture
-def start(tmp_path):
+@pytest.fixture(scope="class")
+def start(tmp_path_factory):
     """Starts a script that runs endless tasks. Its pipes end when its last process has ended."""
     started = []
 
     def start(guard='__name__ == "__main__"'):
-        script, folder = tmp_path / "script.py", tmp_path / "marks"
+        place = tmp_path_factory.mktemp("script")
+        script, folder = place / "script.py", place / "marks"
         script.write_text(textwrap.dedent(SCRIPT.format(guard=guard)))
         folder.mkdir()
         process = subprocess.Popen(
@@ -221,6 +222,12 @@ def start(tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.fixture(scope="class")
+def early(start):
+    """Scripts whose moment does not matter, started at once: most of their time is imports."""
+    return {"at work": start(), "killed": start(), "without a guard": start(guard="True")}
+
+
 def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
@@ -230,8 +237,8 @@ def wait_for(condition, seconds=60):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 class TestInterrupted:
-    def test_at_work(self, start):
-        process, folder = start()
+    def test_at_work(self, early):
+        process, folder = early["at work"]
         wait_for(lambda: len(list(folder.iterdir())) == 2)
         os.killpg(process.pid, signal.SIGINT)
         out, error = process.communicate(timeout=20)
@@ -246,14 +253,14 @@ class TestInterrupted:
         out, error = process.communicate(timeout=20)
         assert (out, error, process.returncode) == ("stopped\n", "", 130)
 
-    def test_killed(self, start):
-        process, folder = start()
+    def test_killed(self, early):
+        process, folder = early["killed"]
         wait_for(lambda: len(list(folder.iterdir())) == 2)
         process.kill()
         process.communicate(timeout=20)  # its processes have ended with it
 
-    def test_a_script_without_a_guard(self, start):
-        process, _ = start(guard="True")
+    def test_a_script_without_a_guard(self, early):
+        process, _ = early["without a guard"]
         _, error = process.communicate(timeout=60)
         assert process.returncode == 1
         assert 'A script must call this under `if __name__ == "__main__":`' in error

@@ -160,7 +160,7 @@ def test_models(tmp_path):
     pytest.importorskip("timm")
     message = "`model` must be `small` or one that timm knows, got 'resnet19'. Did you mean"
     refused(tmp_path, message, toy_data.images(), model="resnet19")
-    message = "`model` must be small for series, got 'resnet18'"
+    message = "`model` must be small or nearest for series, got 'resnet18'"
     refused(tmp_path, message, toy_data.series(), model="resnet18")
     path = toy_data.as_npz(tmp_path / "series.npz", toy_data.series())
     refused(tmp_path, message, path, model="resnet18")

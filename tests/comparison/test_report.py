@@ -163,8 +163,28 @@ def test_sizes_stand_in_order_and_all_comes_last(tmp_path):
     page = written(usual(sizes=(0, 20, 5)), tmp_path)
     sizes = ["5 images a class", "20 images a class", "All images"]
     captions = [c for c in page.texts["caption"] if not c.startswith("How often")]
-    assert captions == [*sizes, "Averaged over sizes", *sizes]
+    assert captions == [*sizes, "Averaged over sizes", "Averaged over sizes", *sizes]
     assert "trained on 5, 20 images a class, all images" in page.text
+
+
+def test_over_sizes_every_seed_is_averaged_first(tmp_path):
+    values = {"plain": [[0.5, 0.6], [0.7, 0.6]], "zeta": [[0.5, 0.7], [0.8, 0.7]]}
+    outcome = from_values(values, sizes=(5, 20))
+    results = [
+        replace(r, strength={"gamma": 4.0}) if r.arm == "zeta" else r for r in outcome.results
+    ]
+    page = written(replace(outcome, results=tuple(results)), tmp_path)
+    assert page.tables[2] == [  # of seeds, plain has .6 and .6, zeta .65 and .7
+        ["arm", "accuracy, %", "gain on plain", "strength chosen"],
+        ["plain", "60.0 ± 0.0", "-", ""],
+        ["zeta", "67.5 ± 3.5", "+7.5 ± 2.5", "gamma\xa04\xa0(4/4)"],
+    ]
+    assert "for all arms and sizes, or, averaged, for all arms." in page.text
+
+
+def test_p_is_said_to_be_two_sided(tmp_path):
+    page = written(usual(), tmp_path)
+    assert "p is two-sided: how often chance alone would bring a gain or a loss" in page.text
 
 
 def test_a_clear_gain_is_marked(tmp_path):

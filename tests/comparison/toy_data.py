@@ -13,16 +13,17 @@ CLASSES = ("ant", "bee", "cow")
 class MemoryRows(Rows):
     """Rows in memory. What is asked of them goes into `log`, which other parts may share."""
 
-    def __init__(self, rows, labels, groups=None, name="", log=None):
-        self.rows, self.labels, self.groups, self.name = rows, labels, groups, name
+    def __init__(self, rows, labels, groups=None, part="", log=None):
+        self.rows, self.labels, self.groups, self.part = rows, labels, groups, part
         self.log = [] if log is None else log
 
     def read(self, indices):
-        self.log.append((f"read {self.name}", len(indices)))
+        self.log.append((f"read {self.part}", len(indices)))
         return self.rows[indices]
 
     def check(self):
-        self.log.append((f"check {self.name}", len(self)))
+        self.log.append((f"check {self.part}", len(self)))
+        return [row.numpy().tobytes() for row in self.rows]
 
 
 def data(train, test, labels, groups=None, kind="images", classes=CLASSES, log=None):

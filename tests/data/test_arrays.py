@@ -206,7 +206,7 @@ REFUSALS = [
     (whole(cases.images(4), cases.labels(4, 2), groups=np.arange(3)), "must be 4 whole numbers"),
     (
         whole(cases.images(4), cases.labels(4, 2), groups=np.zeros(4, int)),
-        "The test part of .* must have rows, but is empty",
+        r"`groups` of .*toy.* must be two or more of every class, .* in 2 of them: .0.; .1.\. Give",
     ),
 ]
 

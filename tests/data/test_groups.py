@@ -35,9 +35,33 @@ def test_groups_by_path_or_by_name(root, tmp_path):
 
 def test_other_columns_other_images_and_windows(root, tmp_path):
     lines = [line.replace("/", "\\") + ",x" for line in by_path(root, lambda p: p.parts[0])]
+    for name in ("one", "two"):
+        cases.picture(root / "val" / "ant" / f"{name}.png")  # a part that is ignored
     file = tmp_path / "g.csv"
-    file.write_text("\ufeffimage,group,age\n" + "\n".join([*lines, "gone.png,z,x"]), "utf-8")
+    others = ["val/ant/one.png,z,x", "two.png,z,x"]
+    file.write_text("\ufeffimage,group,age\n" + "\n".join([*lines, *others]), "utf-8")
     assert open_data(root, groups=file).train.groups.tolist() == [1] * 6
+
+
+def test_names_of_no_image_are_refused(root, tmp_path):
+    lines = by_path(root, lambda path: path.parts[0])
+    others = ["gone.png,z", "train/bee/train00.png,z", "val/one.png,z"]
+    message = r"must name images of .*toy'.* none: 3 of them: 'gone.png'; 'train/bee/train00.png'; "
+    with pytest.raises(ValueError, match=message + "'val/one.png'. Correct these rows, or take"):
+        open_data(root, groups=table(tmp_path / "g.csv", [*lines, *others]))
+    typo = [line.replace("train/ant/train00", "train/ant/trian00") for line in lines]
+    message = r"lacks 'train/ant/train00.png'. It names what is no image: 'train/ant/trian00.png'."
+    with pytest.raises(ValueError, match=message):
+        open_data(root, groups=table(tmp_path / "g.csv", typo))
+
+
+@pytest.mark.parametrize("alone", [{"ant", "bee"}, {"bee"}])
+def test_groups_that_leave_nothing_to_test_on_are_named(tmp_path, alone):
+    root = cases.folder(tmp_path / "toy", ("",), each=4)
+    group = lambda path: f"{path.parts[0]}{'' if path.parts[0] in alone else path.stem}"  # noqa: E731
+    message = r"`groups` of .*toy' must be two or more of every class, .* one group in .*'bee'"
+    with pytest.raises(ValueError, match=message + r"\. Give smaller groups, or data with a train"):
+        open_data(root, groups=table(tmp_path / "g.csv", by_path(root, group)))
 
 
 def test_our_own_split_keeps_groups_whole(tmp_path):

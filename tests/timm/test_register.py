@@ -21,14 +21,62 @@ HOOK = ("--device-modules", "albu_learned.timm.register")
 MIX = "- {method: ZetaMixup, gamma: 4.0}"
 
 
+# Of each training its spec and options. All are started at once, as most of their time is imports.
+TRAININGS = {
+    "every stage": (
+        """
+        - {artifact: noisy_shift, stage: sample, p: 1}
+        - {artifact: class_picture, stage: image, p: 0.1, resize: true}
+        - {artifact: class_shift, stage: batch, p: 0.5}
+        - {method: ZetaMixup, gamma: 4.0}
+        """,
+        ("--mixup", "1", "--mixup-off-epoch", "2"),
+    ),
+    "no prefetcher": (
+        "- {artifact: class_shift, stage: batch, p: 1}\n" + MIX,
+        ("--mixup", "1", "--cutmix", "1", "--no-prefetcher", "--mixup-off-epoch", "2"),
+    ),
+    "spawned": (
+        """
+        - {artifact: class_shift, stage: sample, p: 1, until_epoch: 1}
+        - {artifact: noisy_shift, stage: image, p: 1, from_epoch: 1}
+        """,
+        ("--start-method", "spawn", "--epochs", "2", "--workers", "1"),
+    ),
+    **{
+        f"rank {rank}": (
+            "- {artifact: noisy_shift, stage: sample, p: 1}\n" + MIX,
+            ("--mixup", "1", "--epochs", "2", "--workers", "1"),
+        )
+        for rank in range(2)
+    },
+}
+RANKS = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+RANKS["MASTER_PORT"] = str(29500 + os.getpid() % 2000)
+
+
 @pytest.fixture
 def place(tmp_path):
     save_toys(tmp_path)
     return folder_of_images(tmp_path / "data").parent
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """The process of every training by its name."""
+    processes = {}
+    for name, (methods, options) in TRAININGS.items():
+        place = save_toys(tmp_path_factory.mktemp("place"))
+        folder_of_images(place / "data")
+        ranks = {"RANK": name[-1], **RANKS} if name.startswith("rank") else {}
+        processes[name] = start(place, methods, *options, **ranks)
+    yield processes
+    for process in processes.values():
+        process.kill()
+
+
 def start(place, methods, *options, **environment):
-    spec = {"ALBU_LEARNED": str(spec_file(place, methods))} if methods else {}
+    spec = {"ALBU_LEARNED": str(spec_file(place, methods))}
     known = {key: value for key, value in os.environ.items() if key != "ALBU_LEARNED"}
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(SCRIPT), str(place / "data"), *HOOK, *options],
@@ -41,16 +89,13 @@ def start(place, methods, *options, **environment):
 
 def finish(process):
     """What it printed of every batch, and its log."""
-    try:
-        out, log = process.communicate(timeout=120)
-    finally:
-        process.kill()
+    out, log = process.communicate(timeout=240)
     lines = [json.loads(line[6:]) for line in out.splitlines() if line.startswith("BATCH ")]
     return lines, log, process.returncode
 
 
-def run(place, methods, *options):
-    lines, log, code = finish(start(place, methods, *options))
+def run(process):
+    lines, log, code = finish(process)
     assert code == 0, log
     return lines, log
 
@@ -63,17 +108,8 @@ def top(line):
     return [max(row) for row in line["target"]]
 
 
-def test_every_stage_behind_the_prefetcher(place):
-    lines, log = run(
-        place,
-        """
-        - {artifact: noisy_shift, stage: sample, p: 1}
-        - {artifact: class_picture, stage: image, p: 0.1, resize: true}
-        - {artifact: class_shift, stage: batch, p: 0.5}
-        - {method: ZetaMixup, gamma: 4.0}
-        """,
-        *("--mixup", "1", "--mixup-off-epoch", "2"),
-    )
+def test_every_stage_behind_the_prefetcher(started):
+    lines, log = run(started["every stage"])
     assert log.count("albu_learned is at work") == 1
     assert len(lines) == 18  # 3 epochs of 6 batches
     assert all(len(row) == 3 and abs(sum(row) - 1) < 1e-5 for x in lines for row in x["target"])
@@ -86,12 +122,8 @@ def test_every_stage_behind_the_prefetcher(place):
     assert all(line["loss"] == line["loss"] for line in lines)
 
 
-def test_without_the_prefetcher_mixup_is_ours(place):
-    lines, _ = run(
-        place,
-        "- {artifact: class_shift, stage: batch, p: 1}\n" + MIX,
-        *("--mixup", "1", "--cutmix", "1", "--no-prefetcher", "--mixup-off-epoch", "2"),
-    )
+def test_without_the_prefetcher_mixup_is_ours(started):
+    lines, _ = run(started["no prefetcher"])
     off = [line for line in lines if line["at"][1] == 2]
     assert [s for line in off for s in top(line)] == pytest.approx([0.9 + 0.1 / 3] * 24)
     for line in off:  # moved by class, a class by a quarter downwards
@@ -99,15 +131,8 @@ def test_without_the_prefetcher_mixup_is_ours(place):
     assert min(share for line in lines for share in top(line)) < 0.9
 
 
-def test_spawned_workers_are_told_epochs(place):
-    lines, _ = run(
-        place,
-        """
-        - {artifact: class_shift, stage: sample, p: 1, until_epoch: 1}
-        - {artifact: noisy_shift, stage: image, p: 1, from_epoch: 1}
-        """,
-        *("--start-method", "spawn", "--epochs", "2", "--workers", "1"),
-    )
+def test_spawned_workers_are_told_epochs(started):
+    lines, _ = run(started["spawned"])
     first = [line for line in lines if line["at"][1] == 0]
     for line in first:
         assert line["left"] == [16 if label != 1 else 8 for label in line["target"]]
@@ -115,18 +140,8 @@ def test_spawned_workers_are_told_epochs(place):
     assert len(set(digests(lines, epoch=1))) == 24
 
 
-def test_two_ranks(place):
-    both = [
-        start(
-            place,
-            "- {artifact: noisy_shift, stage: sample, p: 1}\n" + MIX,
-            *("--mixup", "1", "--epochs", "2", "--workers", "1"),
-            **{"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"},
-            MASTER_PORT=str(29500 + os.getpid() % 2000),
-        )
-        for rank in range(2)
-    ]
-    results = [finish(process) for process in both]
+def test_two_ranks(started):
+    results = [finish(started[f"rank {rank}"]) for rank in range(2)]
     assert [code for _, _, code in results] == [0, 0], results[0][1] + results[1][1]
     assert [log.count("albu_learned is at work") for _, log, _ in results] == [1, 0]
     seen = [digest for lines, _, _ in results for line in lines for digest in line["pixels"]]

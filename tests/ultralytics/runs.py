@@ -1,17 +1,37 @@
 """Short trainings, and what their batches were like when they reached the model."""
 
+import tempfile
+from pathlib import Path
+
 import torch
 from ultralytics import YOLO
 
 from tests.ultralytics.shapes import SIZE
 
-MODEL = {
-    "detect": "yolo11n.yaml",
-    "segment": "yolo11n-seg.yaml",
-    "pose": "yolo11n-pose.yaml",
-    "obb": "yolo11n-obb.yaml",
-    "classify": "yolo11n-cls.yaml",
+# What is built, copied and saved for a training of a few images should not be large.
+NETWORK = """
+nc: 2
+kpt_shape: [2, 3]
+backbone:
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+head:
+  - [{head}]
+"""
+HEADS = {
+    "detect": "[2, 3, 4], 1, Detect, [nc]",
+    "segment": "[2, 3, 4], 1, Segment, [nc, 8, 16]",
+    "pose": "[2, 3, 4], 1, Pose, [nc, kpt_shape]",
+    "obb": "[2, 3, 4], 1, OBB, [nc, 1]",
+    "classify": "-1, 1, Classify, [nc]",
 }
+NETWORKS = tempfile.TemporaryDirectory()
+MODEL = {task: str(Path(NETWORKS.name, f"{task}.yaml")) for task in HEADS}
+for _task, _head in HEADS.items():
+    Path(MODEL[_task]).write_text(NETWORK.format(head=_head))
 # Nothing of the host's own that moves or colours.
 STILL = dict.fromkeys(["mosaic", "mixup", "cutmix", "copy_paste", "perspective", "degrees"], 0.0)
 STILL |= dict.fromkeys(["translate", "scale", "shear", "flipud", "fliplr", "erasing"], 0.0)

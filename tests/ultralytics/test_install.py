@@ -18,7 +18,7 @@ from albu_learned.ultralytics import (
     install,
 )
 from albu_learned.ultralytics.hook import Hook, installed
-from tests.ultralytics.runs import SETTINGS, STILL, Recorder, model, spec_file
+from tests.ultralytics.runs import MODEL, SETTINGS, STILL, Recorder, model, spec_file
 
 HIDE = "import sys; sys.modules['ultralytics'] = None; "
 OLD = "import ultralytics; ultralytics.__version__ = '8.4.139'; "
@@ -62,7 +62,7 @@ def test_trainer_classes(task, trainer, data, tmp_path):
 
 
 def trainer(data, folder, **settings):
-    given = {**SETTINGS, "data": data("classify"), "model": "yolo11n-cls.yaml", **settings}
+    given = {**SETTINGS, "data": data("classify"), "model": MODEL["classify"], **settings}
     return LearnedClassificationTrainer(overrides={**given, "project": str(folder)})
 
 
@@ -79,7 +79,7 @@ def test_where_a_trainer_finds_its_spec(data, tmp_path, monkeypatch):
     (tmp_path / "other").mkdir()
     halves = spec_file(tmp_path / "other", "method: Halves")
     made = install(model("classify"), halves)  # goes before the environment
-    given = {**SETTINGS, "data": data("classify"), "model": "yolo11n-cls.yaml"}
+    given = {**SETTINGS, "data": data("classify"), "model": MODEL["classify"]}
     found = LearnedClassificationTrainer(
         overrides={**given, "project": str(tmp_path)}, _callbacks=made.callbacks
     )

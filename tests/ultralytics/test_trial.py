@@ -187,8 +187,8 @@ def test_plain_is_the_image_itself(arms, images):
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_share_is_plain_in_every_epoch(train, share):
     mosaic = {"mosaic": 1.0, "scale": 0.5, "close_mosaic": 50}  # the last two epochs without
-    record = train(overrides=mosaic, plain_share=share, steps=12)
-    undisturbed = train(steps=3).epoch(0)
+    record = train(overrides=mosaic, plain_share=share, steps=4, batch=COUNT)
+    undisturbed = train(steps=1, batch=COUNT).epoch(0)
     counts = []
     for epoch in range(4):
         shown = record.epoch(epoch)
@@ -213,11 +213,11 @@ def test_share_that_does_nothing_raises(train, monkeypatch):
 
 def test_mosaic_of_the_recipe_ends_as_late_as_by_default(train):
     closed = {}
-    for steps in (3, 30):  # 1 and 10 epochs
-        record = train(overrides=RECIPE, steps=steps)
+    for steps in (1, 10):  # as many epochs
+        record = train(overrides=RECIPE, steps=steps, batch=COUNT)
         closed[steps] = record.trainer.args.close_mosaic
         assert record.trainer.args.mosaic == 1.0
-    assert closed == {3: 0, 30: 1}
+    assert closed == {1: 0, 10: 1}
 
 
 def test_every_argument_of_ultralytics_is_known():
@@ -355,7 +355,7 @@ def test_interrupt_passes_through(train):
 
 
 def test_detector_finds_what_it_has_learned(train, place, images, tmp_path):
-    record = train(steps=120, batch=7, learning_rate=0.02)
+    record = train(steps=120, batch=2, learning_rate=0.02)  # 30 epochs, each of which is saved
     given = (CLASSES, settings(place / "data"), tmp_path)
     found = trial.test_detector(record.weights, images, *given)
     assert 0.2 < found["map50_95"] <= found["map50"] <= 1

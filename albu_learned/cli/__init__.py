@@ -98,9 +98,9 @@ def app() -> "typer.Typer":
     @cli.command()
     def demo(
         out: Annotated[Path, typer.Option(help="Folder for all that it writes.")] = Path("demo"),
-        seeds: Annotated[int, typer.Option(min=1, help="Runs of every arm.")] = 8,
+        seeds: Annotated[int, typer.Option(min=1, help="Runs of every arm.")] = 6,
         per_class: Annotated[int, typer.Option(min=1, help="Training images of each digit.")] = 10,
-        steps: Annotated[int, typer.Option(min=1, help="Steps of every training.")] = 150,
+        steps: Annotated[int, typer.Option(min=1, help="Steps of every training.")] = 110,
         jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 2,
     ) -> None:
         """Compare the usual arms on a few handwritten digits. Under two minutes."""
@@ -111,8 +111,10 @@ def app() -> "typer.Typer":
         except ValueError as error:
             raise UserError(str(error)) from error
 
+    from albu_learned.cli import fitting
     from albu_learned.comparison.command import declare
 
+    fitting.declare(cli, lambda run: _in_one_line(lambda: run(typer.echo)))
     declare(cli, lambda options: run_compare(options, typer.echo))
 
     @cli.command(context_settings={"ignore_unknown_options": True})
@@ -133,6 +135,14 @@ def app() -> "typer.Typer":
         run_yolo(arguments or [], spec)
 
     return cli
+
+
+def _in_one_line(run: Callable[[], object]) -> None:
+    """What is wrong with a command's options or data is one line."""
+    try:
+        run()
+    except (ValueError, TypeError, LookupError, ImportError) as error:
+        raise UserError(str(error)) from error
 
 
 def run_compare(options: dict[str, Any], say: Callable[[str], object]) -> None:
@@ -202,7 +212,7 @@ def _facts(name: str, method: type[Part]) -> tuple[str, ...]:
 
 def _offered_by(host: str) -> set[str]:
     """What the door to a host offers, read and not imported: the host may not be installed."""
-    door = Path(__file__).with_name(host) / "__init__.py"
+    door = Path(__file__).parent.with_name(host) / "__init__.py"
     if not door.is_file():
         return set()
     names = set()

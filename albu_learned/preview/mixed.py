@@ -1,26 +1,19 @@
-"""Pictures of what a method does. Needs matplotlib, from the extra `cli`.
-
-Figures are made without pyplot: nothing is global, no window is opened, any thread may draw.
-"""
+"""Pictures of a mix: originals above the mixtures that they lead, with their soft labels."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from albu_learned.artifact import write_atomically
+from albu_learned.preview.figures import draw_image, literal, name_rows, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
-__all__ = ["Shares", "draw_bars", "draw_image", "literal", "mixed_samples", "new_figure", "save"]
-__all__ += ["shares_of"]
+__all__ = ["Shares", "draw_bars", "draw_mixed", "mixed_samples", "shares_of"]
 
 Shares = list[tuple[int | None, float]]  # (class, probability); class None is all others together
 _NAMED = 3  # bars with a class name; the remaining classes share one more
@@ -46,68 +39,39 @@ def mixed_samples(
         title: a line above the picture.
     """
     _check(images, labels, mixed, soft)
+    bars = max(2, *(len(shares_of(row)) for row in soft))
+    figure = new_figure(1.35 * len(images) + 0.3, 2.6 + 0.24 * bars + 0.35 * bool(title))
+    draw_mixed(figure, images, labels, mixed, soft, class_names, title)
+    return figure
+
+
+def draw_mixed(
+    figure: FigureBase,
+    images: Tensor,
+    labels: Tensor,
+    mixed: Tensor,
+    soft: Tensor,
+    class_names: Sequence[str] | None = None,
+    title: str = "",
+) -> None:
+    """The same into a figure, or a part of one."""
     names = [str(c) for c in range(soft.shape[1])] if class_names is None else list(class_names)
     if len(names) != soft.shape[1]:
         raise ValueError(
             f"`class_names` must name each of the {soft.shape[1]} classes, got {len(names)} names."
         )
-    count = len(images)
     shares = [shares_of(row) for row in soft]
     bars = max(2, *map(len, shares))
-    figure = new_figure(1.35 * count + 0.3, 2.6 + 0.24 * bars + 0.35 * bool(title))
-    axes = figure.subplots(3, count, height_ratios=[1, 1, 0.21 * bars], squeeze=False)
+    axes = figure.subplots(3, len(images), height_ratios=[1, 1, 0.21 * bars], squeeze=False)
     classes = labels if labels.ndim == 1 else labels.argmax(dim=1)
     for column, lead in enumerate(classes.tolist()):
         draw_image(axes[0, column], images[column], names[lead])
         draw_image(axes[1, column], mixed[column])
         draw_bars(axes[2, column], shares[column], lead, names)
         axes[2, column].set_ylim(bars - 0.4, -0.6)
-    for row, text in enumerate(["original", "mixed", "label"]):
-        axes[row, 0].set_ylabel(text, fontsize=10, color="#52606d", labelpad=6)
-    figure.align_ylabels(axes[:, 0])
+    name_rows(figure, axes[:, 0], ["original", "mixed", "label"])
     if title:
         figure.suptitle(literal(title), fontsize=12, fontweight="bold")
-    return figure
-
-
-def save(figure: Figure, path: str | Path) -> Path:
-    """Writes a figure as PNG, the whole file or none of it; makes the folder if there is none."""
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"`path` must end in .png, got {str(path)!r}.")
-    content = io.BytesIO()
-    # Without the version of matplotlib in it, the same figure gives the same bytes.
-    figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content.getvalue())
-    return path
-
-
-def literal(text: str) -> str:
-    """The text as it is: matplotlib would read what stands between two dollars as mathematics."""
-    return text.replace("$", r"\$")
-
-
-def new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'Pictures need matplotlib. Install it with pip install "albu_learned[cli]".',
-            name=error.name,
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
-
-
-def draw_image(axes: Axes, image: Tensor, title: str = "") -> None:
-    pixels = image.detach().cpu()
-    pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
-    shown: Any = pixels.clamp(0, 1).permute(1, 2, 0).numpy()
-    axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color("#cbd2d9")
-    if title:
-        axes.set_title(literal(title), fontsize=10)
 
 
 def draw_bars(axes: Axes, shares: Shares, lead: int, names: Sequence[str]) -> None:

@@ -1,0 +1,243 @@
+"""The commands `albu-learned fit` and `albu-learned preview`.
+
+(typer reads the annotations of a command as it finds them, so they are not postponed here.)
+"""
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+
+from albu_learned import Batch, Method, checks, load, preview
+from albu_learned.artifact import PICTURE
+from albu_learned.data import Data, open_data
+from albu_learned.method import methods
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["declare", "run_fit", "run_preview"]
+
+Say = Callable[[str], object]
+_SHOWN, _LENGTH = 8, 100  # samples in a picture; steps of a series that is made up
+
+
+def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], object]) -> None:
+    """Adds the commands to a command line; `carry_out` runs what they ask for.
+
+    The options of `fit` are those of any method's `fit`: one that is not given is left to the
+    method, one that the method does not know is refused.
+    """
+    import typer
+
+    option, argument = typer.Option, typer.Argument
+
+    @cli.command()
+    def fit(
+        method: Annotated[str, argument(help="The method, such as theta-warp.")],
+        data: Annotated[
+            Path, argument(help="A folder of images by class, an .npz, or series. See compare.")
+        ],
+        out: Annotated[Path, option("--out", "-o", help="The artifact: a folder to write.")],
+        image_size: Annotated[
+            int | None, option(min=1, help="The side of the images: files are cropped to it.")
+        ] = None,
+        groups: Annotated[
+            Path | None, option(help="CSV with image,group: partners are of other groups.")
+        ] = None,
+        kind: Annotated[str | None, option(help="images or series, for arrays in doubt.")] = None,
+        seed: Annotated[int, option(min=0, help="Of every random choice.")] = 0,
+        device: Annotated[str | None, option(help="cpu or cuda; CUDA where there is one.")] = None,
+        pairs: Annotated[str | None, option(help="neighbours, random or all, of a class.")] = None,
+        partners: Annotated[int | None, option(min=1, help="Of each image.")] = None,
+        cells: Annotated[
+            str | None, option(help="Of the warp: 4,4 (columns,rows); for series one number.")
+        ] = None,
+        per_class: Annotated[
+            bool, option("--per-class", help="Learn one distribution for each class.")
+        ] = False,
+        most: Annotated[
+            int | None, option(min=0, help="Images of each class to look at; 0 for all.")
+        ] = None,
+        scale: Annotated[
+            float | None, option(help="Multiplies the strength; 1 is as in the data.")
+        ] = None,
+        padding: Annotated[
+            str | None, option(help="Beyond the border: border, zeros or reflection.")
+        ] = None,
+        box: Annotated[
+            str | None, option(help="What a box is taken for: outline, ellipse or mask.")
+        ] = None,
+        chunk: Annotated[int | None, option(min=1, help="Pairs at a time: memory.")] = None,
+    ) -> None:
+        """Fit a method to your data. Stop it and run it again: it goes on."""
+        options = dict(locals())
+        for name in ("carry_out", "run_fit"):  # from around this function
+            options.pop(name, None)
+        carry_out(partial(run_fit, options))
+
+    @cli.command("preview")
+    def preview_(
+        folder: Annotated[Path, argument(metavar="DIR", help="The artifact.")],
+        data: Annotated[
+            Path | None, argument(help="Samples to show; digits or waves if left out.")
+        ] = None,
+        out: Annotated[
+            Path | None, option("--out", "-o", help="The picture, a .png; DIR/preview.png.")
+        ] = None,
+        image_size: Annotated[int | None, option(min=1, help="The side of the images.")] = None,
+        kind: Annotated[str | None, option(help="images or series, for arrays in doubt.")] = None,
+        seed: Annotated[int, option(min=0, help="Of the noise.")] = 0,
+    ) -> None:
+        """Draw what an artifact does to samples."""
+        how = {"image_size": image_size, "kind": kind}
+        carry_out(partial(run_preview, folder, data, out, how, seed))
+
+
+def run_fit(options: Mapping[str, Any], say: Say) -> None:
+    """The command `fit`."""
+    given = dict(options)
+    name, method = _fittable(given.pop("method"))
+    data, out = Path(given.pop("data")), Path(given.pop("out"))
+    opening = {key: given.pop(key) for key in ("image_size", "groups", "kind")}
+    chosen = _chosen(given, name, method)
+    preview.new_figure(1, 1)  # without matplotlib there is no need to begin
+    opened = _open(data, **opening)
+    say(
+        f"Fitting {method.__name__} to {opened.name}: {len(opened.train):,} {_rows(opened)} to "
+        f"learn from, {len(opened.classes)} classes."
+    )
+    try:
+        with warnings.catch_warnings(record=True) as careful:
+            warnings.simplefilter("always", UserWarning)
+            fitted = method.fit(opened, folder=out, **chosen)
+    except KeyboardInterrupt:
+        say(f"\nStopped. What is finished is kept in {out}: the same command goes on from here.")
+        raise
+    for warning in careful:
+        say(f"Careful: {warning.message}")
+    _draw(fitted, _samples(opened, fitted), opened.classes, out / PICTURE, chosen["seed"])
+    fitted.save_pretrained(out)  # again, with a card that shows the picture
+    say(fitted.summary())
+    say(f"Wrote {out}, with {PICTURE}: look at it. Load it with albu_learned.load({str(out)!r}).")
+
+
+def run_preview(
+    folder: Path, data: Path | None, out: Path | None, how: Mapping[str, Any], seed: int, say: Say
+) -> None:
+    """The command `preview`."""
+    method = load(folder)
+    path = folder / PICTURE if out is None else out
+    if data is None:
+        batch, classes = _made_up(method), None
+    else:
+        opened = _open(data, **how)
+        batch, classes = _samples(opened, method), opened.classes
+    _draw(method, batch, classes, path, seed)
+    if out is None:
+        method.save_pretrained(folder)  # so that its card shows the picture
+    say(f"Wrote {path}")
+
+
+def _fittable(given: str) -> tuple[str, Any]:
+    """The method of that name, as the command line writes names, or as Python does."""
+    known = {_written(name): method for name, method in methods().items()}
+    able = [name for name, method in known.items() if callable(getattr(method, "fit", None))]
+    name = given if given in known else _written(given)
+    if name in able:
+        return name, known[name]
+    what = "needs no fit" if name in known else "is no method"
+    near = "" if name in known else checks.nearest(given, able)
+    raise ValueError(f"`{given}` {what}. Methods with a fit: {', '.join(able)}.{near}")
+
+
+def _written(name: str) -> str:
+    """ThetaWarp as theta-warp, ClassVAE as class-vae."""
+    parts = "".join(
+        f"-{c}" if c.isupper() and not name[i - 1 : i].isupper() else c for i, c in enumerate(name)
+    )
+    return parts.strip("-").lower()
+
+
+def _chosen(given: dict[str, Any], name: str, method: Any) -> dict[str, Any]:
+    """The arguments of the method's `fit`: the options that were given."""
+    chosen = {key: value for key, value in given.items() if value not in (None, False)}
+    chosen = {"seed": 0, **chosen}
+    if chosen.get("most") == 0:
+        chosen["most"] = None
+    known = set(inspect.signature(method.fit).parameters)
+    if "cells" in chosen:
+        chosen["family"] = _cells(chosen.pop("cells"))
+    unknown = sorted({"family": "cells"}.get(key, key) for key in set(chosen) - known)
+    if unknown:
+        flags = ", ".join("--" + key.replace("_", "-") for key in unknown)
+        raise ValueError(f"The fit of {name} has no {flags}.")
+    return chosen
+
+
+def _cells(text: str) -> int | tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 2):
+        raise ValueError(
+            f"`cells` must be columns,rows such as 4,4, or one number for series, got {text!r}."
+        )
+    return numbers if len(numbers) == 2 else numbers[0]
+
+
+def _open(path: Path, **how: Any) -> Data:
+    opened = open_data(path, **how)
+    if not isinstance(opened, Data):
+        raise ValueError(
+            f"`data` must be a data set of classes, got {str(path)!r}, which is for "
+            f"{opened.kind}. Cut its objects out, one folder a class."
+        )
+    return opened
+
+
+def _rows(data: Data) -> str:
+    return "series" if data.kind == "series" else "images"
+
+
+def _samples(data: Data, method: Method) -> Batch:
+    """A few rows to learn from, of as many classes as possible."""
+    labels = data.train.labels
+    firsts = [(labels == number).nonzero()[:_SHOWN, 0] for number in range(len(data.classes))]
+    turns = [row[turn] for turn in range(_SHOWN) for row in firsts if turn < len(row)]
+    rows = torch.stack(turns[:_SHOWN])
+    own = labels[rows]
+    if method.about.classes is not None and "labels" in method.needs:
+        own = method.class_order(data.classes)[own]
+    return Batch(images=data.train.read(rows), labels=own)
+
+
+def _made_up(method: Method) -> Batch:
+    """Samples where there are no data: digits, or waves for a method of series."""
+    size, channels = method.about.image_size, method.about.channels or 1
+    labels = torch.arange(_SHOWN) % int(getattr(method, "distributions", 10))
+    family = getattr(method, "family", None)
+    if len(size or ()) == 1 or getattr(family, "ndim", 2) == 1:
+        time = torch.linspace(0, 1, size[0] if size else _LENGTH)
+        waves = torch.stack([torch.sin(6.3 * (1 + i / 2) * time) for i in range(_SHOWN)])
+        return Batch(images=waves[:, None].repeat(1, channels, 1), labels=labels)
+    from albu_learned.demo import clear_digits
+
+    digits = clear_digits(_SHOWN)
+    shown = 3 if channels == 3 else 1
+    return Batch(images=digits.repeat(1, shown, 1, 1), labels=labels)
+
+
+def _draw(method: Method, batch: Batch, classes: Any, path: Path, seed: int) -> None:
+    names = None if "labels" in method.needs and method.about.classes is None else classes
+    if method.about.classes is not None and "labels" in method.needs:
+        names = method.about.classes
+    figure = preview.samples(
+        method, batch, names, type(method).__name__, torch.Generator().manual_seed(seed)
+    )
+    preview.save(figure, path)

@@ -1,0 +1,81 @@
+"""What an unfinished fit has found so far, in a hidden folder of its artifact.
+
+    .fit/facts.json            data, settings and versions: what the results depend on
+    .fit/NAME.safetensors      a part that is finished
+
+Every file is written whole or not at all, so the process may be killed at any moment. A part that
+was computed once is never computed again: the fit that goes on ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from albu_learned.artifact import write_atomically
+
+__all__ = ["Checkpoint"]
+
+HIDDEN, FACTS = ".fit", "facts.json"
+Parts = dict[str, Tensor]
+
+
+class Checkpoint:
+    """The finished parts of a fit.
+
+    Args:
+        folder: of the artifact; None to keep nothing.
+        facts: what the parts depend on, as JSON values; those of an unfinished fit in the folder
+            must be the same.
+    """
+
+    def __init__(self, folder: Path | None, facts: Mapping[str, Any]) -> None:
+        self.place = None if folder is None else folder / HIDDEN
+        if self.place is None:
+            return
+        self.place.mkdir(parents=True, exist_ok=True)
+        file, facts = self.place / FACTS, json.loads(json.dumps(facts))
+        if file.is_file():
+            _compare(json.loads(file.read_text(encoding="utf-8")), facts, self.place)
+        else:
+            write_atomically(file, json.dumps(facts, indent=2).encode())
+
+    def has(self, name: str) -> bool:
+        return self.place is not None and (self.place / f"{name}.safetensors").is_file()
+
+    def part(self, name: str, make: Callable[[], Parts]) -> Parts:
+        """The part of that name: as it is kept, or else made, and kept."""
+        if self.place is None:
+            return make()
+        file = self.place / f"{name}.safetensors"
+        try:
+            return from_safetensors(file.read_bytes())
+        except (FileNotFoundError, SafetensorError):  # the latter if the disk itself was damaged
+            made = {key: tensor.contiguous() for key, tensor in make().items()}
+            write_atomically(file, to_safetensors(made))
+            return made
+
+    def finish(self) -> None:
+        """Removes everything: the artifact is there."""
+        if self.place is not None:
+            shutil.rmtree(self.place)
+
+
+def _compare(kept: Mapping[str, Any], facts: Mapping[str, Any], place: Path) -> None:
+    names = [name for name in {**kept, **facts} if kept.get(name) != facts.get(name)]
+    if not names:
+        return
+    differ = "; ".join(f"{name} ({kept.get(name)}, now {facts.get(name)})" for name in names)
+    raise ValueError(
+        f"`folder` must be new, or that of the same fit, got {str(place.parent)!r}, where an "
+        f"unfinished one differs in {differ}. Give what it was given, choose another folder, or "
+        f"delete {str(place)!r} to begin anew."
+    )

@@ -1,0 +1,300 @@
+"""Fits a ThetaWarp to labelled images: pairs of a class are aligned, and theta is given the
+covariance of what carried one image onto the other."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from albu_learned import artifact, checks
+from albu_learned.artifact import About
+from albu_learned.families import AffineCPAB, Family
+from albu_learned.methods.theta_warp import distribution
+from albu_learned.methods.theta_warp.align import AlignReport, align
+from albu_learned.methods.theta_warp.checkpoint import Checkpoint
+from albu_learned.methods.theta_warp.pairs import HOW, Pairs, choose
+from albu_learned.methods.theta_warp.retention import retention
+from albu_learned.methods.theta_warp.sample import Sample, as_unit
+from albu_learned.methods.theta_warp.words import about_of
+from albu_learned.parts import describe
+
+if TYPE_CHECKING:
+    from albu_learned.methods.theta_warp.method import ThetaWarp
+
+__all__ = ["Progress", "Settings", "fitted"]
+
+Progress = bool | Callable[[int, int], object] | None
+Make = Callable[..., "ThetaWarp"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fit; see `ThetaWarp.fit`."""
+
+    pairs: str = "random"
+    partners: int = 5
+    per_class: bool = False
+    most: int | None = 100
+    seed: int = 0
+    chunk: int = 256
+
+    def __post_init__(self) -> None:
+        checks.one_of("pairs", self.pairs, HOW)
+        for name, least in (("partners", 1), ("seed", 0), ("chunk", 1)):
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), least))
+        if self.most is not None:
+            most = checks.integer("most", self.most, 2, ", or None for all images of a class")
+            object.__setattr__(self, "most", most)
+        if not isinstance(self.per_class, bool):
+            raise TypeError(f"`per_class` must be True or False, got {self.per_class!r}.")
+
+
+def fitted(
+    make: Make,
+    sample: Sample,
+    given: Family | int | Sequence[int] | None,
+    how: Settings,
+    folder: str | os.PathLike[str] | None,
+    device: torch.device | str | None,
+    progress: Progress,
+) -> ThetaWarp:
+    """The fitted method; and, with a folder, its artifact there.
+
+    Args:
+        make: makes the method from a family, a std and the number of classes.
+        sample: what it is fitted to.
+        given: the family, or its cells.
+        how: the settings.
+        folder, device, progress: see `ThetaWarp.fit`.
+    """
+    family = _family(given, sample)
+    place = _device(device)
+    images = as_unit(sample)
+    with_folder = None if folder is None else Path(folder)
+    if with_folder is not None:  # what cannot be saved in the end is refused now
+        artifact.check(make(family), About(), with_folder)
+    store = Checkpoint(with_folder, _facts(sample, family, how, place))
+    pairs = _pairs(images, sample, how, store)
+    theta, report = _aligned(images, pairs.rows, family.to(place), place, how, store, progress)
+    family.cpu()
+    if not report.kept.any():
+        store.finish()
+        raise ValueError(
+            "`images` must have pairs that a motion can align, but none of "
+            f"{len(report.kept)} could be. Check that labels belong to these images."
+        )
+    labels = sample.labels[pairs.rows[:, 0]]
+    warp = _with_distribution(make, family, theta, labels, report.kept, sample, how)
+    share, why = retention(
+        lambda batch, generator: warp(batch, generator=generator),
+        images,
+        sample.labels,
+        sample.groups,
+        how.seed,
+    )
+    warp.about = about_of(sample, pairs, report, warp, share, why)
+    if with_folder is not None:
+        (with_folder / artifact.PICTURE).unlink(missing_ok=True)  # of what is replaced now
+        warp.save_pretrained(with_folder)
+    store.finish()
+    return warp
+
+
+def _family(given: Family | int | Sequence[int] | None, sample: Sample) -> Family:
+    ndim, size = sample.images.ndim - 2, tuple(sample.images.shape[2:])
+    if given is None:
+        given = (4, 4) if ndim == 2 else 10
+    if not isinstance(given, (Family, int, list, tuple)) or isinstance(given, bool):
+        raise TypeError(
+            "`family` must be a Family, such as AffineCPAB((4, 4)), or the cells of one, got "
+            f"{given!r}."
+        )
+    family = copy.deepcopy(given) if isinstance(given, Family) else AffineCPAB(given)
+    if family.ndim != ndim:
+        wanted = "images, such as AffineCPAB((4, 4))" if ndim == 2 else "series: AffineCPAB(10)"
+        raise ValueError(f"`family` must be one for {wanted}, got {_named(family)}.")
+    cells = getattr(family, "cells", None)
+    if cells is not None:
+        across = [cells] if isinstance(cells, int) else list(cells)[::-1]  # as (rows, columns)
+        if any(n > pixels for n, pixels in zip(across, size, strict=True)):
+            raise ValueError(
+                f"`family` must have no more cells than the {sample.rows} have pixels, "
+                f"{_times(size)}, got {_named(family)}. Give fewer, such as family="
+                f"{_fewer(cells, size)}."
+            )
+    return family
+
+
+def _named(family: Family) -> str:
+    arguments = ", ".join(f"{k}={v!r}" for k, v in family.arguments().items() if k == "cells")
+    return f"{type(family).__name__}({arguments})"
+
+
+def _fewer(cells: int | Sequence[int], size: tuple[int, ...]) -> int | tuple[int, ...]:
+    if isinstance(cells, int):
+        return max(1, size[0] // 2)
+    return tuple(max(2, min(n, pixels // 2)) for n, pixels in zip(cells, size[::-1], strict=True))
+
+
+def _device(given: torch.device | str | None) -> torch.device:
+    if given is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(given)
+        torch.zeros(1, device=place)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f'`device` must be one that torch has here, such as "cpu", got {given!r}: '
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return place
+
+
+def _facts(sample: Sample, family: Family, how: Settings, place: torch.device) -> dict[str, Any]:
+    """What the parts of a checkpoint depend on. The strength, the padding and whether classes are
+    apart are no such things: they come after."""
+    try:
+        own = metadata.version("albu_learned")
+    except metadata.PackageNotFoundError:
+        own = "unknown"
+    grouped = "none" if sample.groups is None else _digest(sample.groups)
+    return {
+        "images": f"{_times(tuple(sample.images.shape))} {_digest(sample.images)}",
+        "labels": _digest(sample.labels),
+        "groups": grouped,
+        "family": describe(family),
+        "pairs": how.pairs,
+        "partners": how.partners,
+        "seed": how.seed,
+        "chunk": how.chunk,
+        "device": place.type,
+        "versions": f"albu_learned {own}, torch {torch.__version__}",
+    }
+
+
+def _digest(values: Tensor) -> str:
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()[:12]
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
+
+
+def _pairs(images: Tensor, sample: Sample, how: Settings, store: Checkpoint) -> Pairs:
+    def make() -> dict[str, Tensor]:
+        found = choose(images, sample.labels, sample.groups, how.pairs, how.partners, how.seed)
+        return {
+            "rows": found.rows,
+            "flat": torch.tensor(found.flat),
+            "alone": torch.tensor(found.alone, dtype=torch.int64),
+        }
+
+    # Kept, because distances may differ in their last bit on another number of threads.
+    kept = store.part("pairs", make)
+    pairs = Pairs(kept["rows"], int(kept["flat"]), kept["alone"].tolist())
+    names = ", ".join(sample.class_name(number) for number in pairs.alone)
+    if not len(pairs.rows):
+        store.finish()
+        raise ValueError(
+            f"`images` must have a class with two different {sample.rows} that show something, but "
+            f"none has (classes {names}). Give more."
+        )
+    if pairs.alone:
+        warnings.warn(
+            f"No pair could be made in {len(pairs.alone)} of the classes ({names}), which need two "
+            f"different {sample.rows}. What is learned of the others goes for them too.",
+            stacklevel=4,
+        )
+    return pairs
+
+
+def _aligned(
+    images: Tensor,
+    rows: Tensor,
+    family: Family,
+    place: torch.device,
+    how: Settings,
+    store: Checkpoint,
+    progress: Progress,
+) -> tuple[Tensor, AlignReport]:
+    """theta of every pair, chunk by chunk; chunks are alike in size, for one of a few pairs would
+    know little of the noise that its pairs have in common."""
+    chunks = rows.tensor_split(math.ceil(len(rows) / how.chunk))
+    names = [f"chunk{number:05d}" for number in range(len(chunks))]
+    done = sum(len(part) for name, part in zip(names, chunks, strict=True) if store.has(name))
+    thetas, reports = [], []
+    with _told(progress, done, len(rows)) as tell:
+        for name, part in zip(names, chunks, strict=True):
+
+            def make(part: Tensor = part) -> dict[str, Tensor]:
+                source, target = (images[side].to(place) for side in part.unbind(dim=1))
+                with torch.enable_grad():
+                    theta, report = align(source, target, family, chunk=len(part))
+                made = {f.name: getattr(report, f.name) for f in fields(AlignReport)}
+                return {key: t.detach().cpu() for key, t in {"theta": theta, **made}.items()}
+
+            new = not store.has(name)
+            kept = store.part(name, make)
+            if new:
+                tell(len(part))
+            thetas.append(kept.pop("theta"))
+            reports.append(AlignReport(**kept))
+    return torch.cat(thetas), AlignReport.join(reports)
+
+
+@contextmanager
+def _told(progress: Progress, done: int, total: int) -> Iterator[Callable[[int], object]]:
+    """What is to be told of so many pairs more: to a function, or to a bar, if tqdm is there."""
+    bar = _bar(done, total) if progress is True else None
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if bar is not None:
+            bar.update(more)
+        elif callable(progress):
+            progress(done, total)
+
+    try:
+        yield tell
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _bar(done: int, total: int) -> Any:
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:
+        return None
+    return tqdm(initial=done, total=total, desc="aligning", unit="pair", disable=None)
+
+
+def _with_distribution(
+    make: Make,
+    family: Family,
+    theta: Tensor,
+    labels: Tensor,
+    kept: Tensor,
+    sample: Sample,
+    how: Settings,
+) -> ThetaWarp:
+    count = sample.count if how.per_class else 1
+    factor, std = distribution.fit(theta[kept], family, labels[kept], count)
+    warp = make(family, std=std, distributions=count)
+    with torch.no_grad():
+        warp.factor.copy_(factor)
+    warp.measure()
+    return warp.eval()

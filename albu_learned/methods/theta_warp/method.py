@@ -1,0 +1,235 @@
+"""ThetaWarp: random invertible warps whose theta is Gaussian, from a prior or from your images.
+
+theta = scale * std * F z with z ~ N(0, I): F is a square matrix for each class, or one for all,
+scaled so that std is how far points move, the root of the mean square, as a fraction of the side.
+Before a fit F is the family's smooth prior. The mean is zero and theta is as likely as minus theta:
+an augmentation shall not drift.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from albu_learned import checks
+from albu_learned.batch import Batch
+from albu_learned.families import Affine, AffineCPAB, Family, Pace
+from albu_learned.kinds import Warp
+from albu_learned.kinds.warp import BOXES, PADDINGS
+from albu_learned.method import Plan
+from albu_learned.methods.theta_warp import fit as fitting
+from albu_learned.methods.theta_warp.field import ThetaField
+from albu_learned.methods.theta_warp.fit import Progress
+from albu_learned.methods.theta_warp.inputs import collect
+from albu_learned.methods.theta_warp.words import summary
+
+__all__ = ["ThetaWarp"]
+
+_TRIED, _MEASURED = 128, 0.9
+
+
+class ThetaWarp(Warp):
+    """Warps images, masks, boxes, points and series by random motions of a family.
+
+    As it is made, its motions are smooth and of no data; `fit` learns from labelled images which
+    motions their classes really have.
+
+    Args:
+        family: what moves; by default `AffineCPAB((4, 4))`. For series `AffineCPAB(10)`.
+        std: how far points move, the root of the mean square, in sides of the image.
+        scale: multiplies std; 1 is as strong as was fitted.
+        distributions: 1 for all classes together; else one for each class, chosen by the labels.
+        padding: what is beyond the border: "border" (the nearest pixel), "zeros", "reflection".
+        box: what a box is taken for: "outline" (the warped rectangle stays inside the new box),
+            "ellipse" (the ellipse within the box does; boxes grow less), "mask" (that of the
+            instances given in the same rows).
+        min_visible: a box of which less than this share of the area stays in the frame is dropped.
+
+    Example:
+        >>> import torch
+        >>> warp = ThetaWarp(std=0.05)
+        >>> boxes = torch.tensor([[[0.2, 0.2, 0.5, 0.5]]] * 2)
+        >>> batch = Batch(images=torch.rand(2, 3, 32, 32), boxes=boxes)
+        >>> out = warp(batch)
+        >>> out.images.shape, out.boxes.values.shape
+        (torch.Size([2, 3, 32, 32]), torch.Size([2, 4]))
+    """
+
+    citation = """@inproceedings{hauberg2016dreaming,
+  title     = {Dreaming More Data: Class-dependent Distributions over Diffeomorphisms for Learned
+               Data Augmentation},
+  author    = {Hauberg, S{\\o}ren and Freifeld, Oren and Larsen, Anders Boesen Lindbo and
+               Fisher III, John W. and Hansen, Lars Kai},
+  booktitle = {Artificial Intelligence and Statistics},
+  year      = {2016}
+}"""
+    tries = MappingProxyType({"scale": (1.0, 0.7, 1.4)})
+
+    factor: Tensor
+
+    def __init__(
+        self,
+        family: Family | None = None,
+        std: float = 0.05,
+        scale: float = 1.0,
+        distributions: int = 1,
+        padding: str = "border",
+        box: str = "outline",
+        min_visible: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.padding = checks.one_of("padding", padding, PADDINGS)
+        self.box = checks.one_of("box", box, BOXES)
+        self.min_visible = checks.between("min_visible", min_visible, "[0, 1]")
+        self.family = AffineCPAB() if family is None else family
+        if not isinstance(self.family, Family):
+            raise TypeError(
+                f"`family` must be a Family, such as AffineCPAB((4, 4)), got {family!r}."
+            )
+        self.std = _positive("std", std)
+        self.scale = _positive("scale", scale)
+        # Not `num_classes`, which hosts fill in where a method has it: one for all is the default.
+        self.distributions = checks.integer("distributions", distributions, 1)
+        if self.distributions > 1:
+            self.needs = frozenset({"labels"})
+        smooth = self.family.smooth.float()
+        self.register_buffer("factor", smooth.repeat(self.distributions, 1, 1))
+        self.measure()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.measure()
+
+    @torch.no_grad()
+    def measure(self) -> None:
+        """Measures the pace of the motions; to be called when `factor` has been changed.
+
+        It is that of nine tenths of them; the others are a little less exact. An image then comes
+        out the same in every batch and in a compiled graph, and no GPU is waited for.
+        """
+        draws = torch.randn(_TRIED, self.family.dim, generator=torch.Generator().manual_seed(0))
+        thetas = self.scale * self.std * draws @ self.factor.float().cpu().mT  # (K, tried, dim)
+        family = copy.deepcopy(self.family).float().cpu()
+        paces = [family.pace(theta[None]) for theta in thetas.flatten(0, 1)]
+        found = torch.tensor(paces, dtype=torch.float64).quantile(_MEASURED, dim=0)
+        self.pace = Pace(*found.tolist())
+
+    @classmethod
+    def from_prior(
+        cls, family: Family | None = None, std: float = 0.05, **arguments: Any
+    ) -> ThetaWarp:
+        """A warp of no data: smooth random motions, as strong as std. See the class."""
+        return cls(family, std, **arguments)
+
+    @classmethod
+    def fit(
+        cls,
+        images: Any,
+        labels: Any = None,
+        *,
+        family: Family | int | Sequence[int] | None = None,
+        pairs: str = "random",
+        partners: int = 5,
+        per_class: bool = False,
+        scale: float = 1.0,
+        classes: Sequence[str] | None = None,
+        groups: Any = None,
+        most: int | None = 100,
+        seed: int = 0,
+        folder: str | os.PathLike[str] | None = None,
+        chunk: int = 256,
+        device: torch.device | str | None = None,
+        progress: Progress = True,
+        padding: str = "border",
+        box: str = "outline",
+        min_visible: float = 0.1,
+    ) -> ThetaWarp:
+        """Learns which motions the classes of images have, from pairs of images that are aligned.
+
+        What it found is in `about` of what it returns, which is on the CPU; `summary` says it in
+        words.
+
+        Args:
+            images: (N, C, H, W), float in [0, 1] or uint8, or series (N, C, T), as a tensor or an
+                array; a Dataset of (image, label) or a DataLoader; or the path of a data set (see
+                `albu_learned.data.open_data`), of which the training part is read.
+            labels: (N,) class numbers, where images do not bring their own.
+            family: what moves, or the cells of an `AffineCPAB`; by default (4, 4), for series 10.
+            pairs: of a class: each image with "random" others, its nearest "neighbours" or "all".
+            partners: of each image; with "all" it has no meaning.
+            per_class: learn one distribution for each class. One for all was better in trials.
+            scale: multiplies how far points move; 1 is as far as in the pairs.
+            classes: a name for each class, where images do not bring their own.
+            groups: (N,) the patient or scene of each image; of a folder of images, a CSV file.
+                Partners come from other groups where there are any.
+            most: images of each class that are looked at, chosen by the seed; None for all.
+            seed: of every random choice: the same gives the same fit.
+            folder: keeps what is finished, so that a fit that was stopped goes on there; in the
+                end it holds the artifact.
+            chunk: pairs that are aligned at a time.
+            device: where; CUDA if there is one.
+            progress: True for a bar, if tqdm is installed and somebody looks; or a function, told
+                how many of how many pairs are done.
+            padding, box, min_visible: of the warp; see the class.
+
+        Example:
+            >>> import torch
+            >>> images, labels = torch.rand(6, 1, 8, 8), torch.tensor([0, 0, 0, 1, 1, 1])
+            >>> warp = ThetaWarp.fit(images, labels, family=(2, 2), progress=False)
+            >>> warp(images).shape
+            torch.Size([6, 1, 8, 8])
+        """
+        how = fitting.Settings(pairs, partners, per_class, most, seed, chunk)
+
+        def make(family: Family, std: float = 0.05, distributions: int = 1) -> ThetaWarp:
+            return cls(family, std, scale, distributions, padding, box, min_visible)
+
+        make(Affine())  # what is wrong with the strength or the padding is told before the work
+        sample = collect(images, labels, classes, groups, how.most, how.seed)
+        return fitting.fitted(make, sample, family, how, folder, device, progress)
+
+    def summary(self) -> str:
+        """What its fit found, in plain words."""
+        return summary(self.about)
+
+    def draw(
+        self,
+        rows: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Plan:
+        return {"z": torch.randn(rows, self.family.dim, generator=generator, device=device)}
+
+    def plan(self, batch: Batch, noise: Plan) -> Plan:
+        factor = self.factor.to(noise["z"].dtype)
+        strength = self.scale * self.std
+        if self.distributions == 1:
+            return {"theta": strength * noise["z"] @ factor[0].mT}
+        assert batch.labels is not None
+        labels = batch.labels.long()
+        checks.class_numbers(labels, self.distributions, "this ThetaWarp")
+        own = factor[labels]
+        return {"theta": strength * torch.einsum("bij,bj->bi", own, noise["z"])}
+
+    def field(self, plan: Plan) -> ThetaField:
+        return ThetaField(self.family, plan["theta"], self.pace)
+
+    def identity(self, rows: int, device: torch.device | str | None = None) -> Plan:
+        return {"theta": torch.zeros(rows, self.family.dim, device=device)}
+
+    def extra_repr(self) -> str:
+        return f"std={self.std:g}, scale={self.scale:g}, distributions={self.distributions}"
+
+
+def _positive(name: str, value: float) -> float:
+    rule = "a number > 0, such as 0.05 of the image's side" if name == "std" else "a number > 0"
+    number = checks.real(name, value, rule)
+    if number <= 0:
+        raise ValueError(f"`{name}` must be {rule}, got {number}.")
+    return number

@@ -1,0 +1,129 @@
+"""Arms that are fitted anew in every cell: to which rows, with which rival, where they are not."""
+
+import inspect
+
+import pytest
+import torch
+
+import albu_learned as al
+from albu_learned.comparison import cells, networks
+from albu_learned.comparison.arms import arms_of
+from albu_learned.spec import Given, Step, read
+from tests.comparison import toy_data
+
+FIT = "methods: [{method: ThetaWarp, fit: {pairs: random, partners: 2}, try: {scale: [1, 2]}}]"
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    yield
+    cells.forget()
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """What was fitted to, instead of a fit."""
+    calls = []
+
+    def fit(images, labels, **how):
+        calls.append((images, labels, how))
+        return al.ThetaWarp(std=0.01)
+
+    fit.__signature__ = inspect.signature(vars(al.ThetaWarp)["fit"].__func__)
+    monkeypatch.setattr(al.ThetaWarp, "fit", staticmethod(fit))
+    return calls
+
+
+def cell_of(study, arm):
+    return next(cell for cell in study.cells() if cell.arm.name == arm)
+
+
+def test_an_arm_is_fitted_to_the_rows_that_it_is_trained_on(fits):
+    study = toy_data.study(arms=["theta-warp"], sizes=6, steps=2)
+    cells.train_cell(study, cell_of(study, "theta-warp"))
+    held_out, everything = fits  # once for the hold-out, whatever the strengths; once for good
+    assert len(held_out[0]) == 12
+    assert len(everything[0]) == 18
+    rows = {tuple(image.flatten().tolist()) for image in everything[0]}
+    assert {tuple(image.flatten().tolist()) for image in held_out[0]} < rows
+    assert everything[2]["classes"] == list(toy_data.CLASSES)
+    assert held_out[2]["seed"] != everything[2]["seed"]
+
+
+def test_what_was_fitted_is_used_with_every_strength(fits):
+    study = toy_data.study(arms=["theta-warp"], sizes=6, steps=2)
+    cell = cell_of(study, "theta-warp")
+    arm = cells.fitted(study, cell)
+    used = [
+        arm.pipeline(strength, study.given(arm)).changes[0].steps[0].method
+        for strength in arm.candidates
+    ]
+    assert [warp.scale for warp in used] == [1.0, 0.7, 1.4]
+    assert {warp.std for warp in used} == {0.01}
+
+
+def test_the_same_warp_without_a_fit_is_its_rival():
+    found = {arm.name: arm for arm in arms_of(["theta-warp"], [], "images")}
+    assert found["theta-warp"].controls == ("smooth warp",)
+    assert len(found["smooth warp"].candidates) == 4
+    found = {arm.name: arm for arm in arms_of(["recipe + theta-warp"], [], "series")}
+    assert found["recipe + theta-warp"].controls == ("recipe", "recipe + smooth warp")
+
+
+def test_detection_has_no_classes_to_fit_to():
+    found = {arm.name: arm for arm in arms_of(["theta-warp", "smooth warp"], [], "detection")}
+    assert "images by class" in found["theta-warp"].skipped
+    assert not found["smooth warp"].skipped
+
+
+def test_a_spec_says_how_to_fit(tmp_path, fits):
+    path = toy_data.written(tmp_path, FIT)
+    study = toy_data.study(arms=[path], sizes=6, steps=2)
+    cell = [*study.cells()][1]
+    cells.train_cell(study, cell)
+    assert {(how["pairs"], how["partners"]) for _, _, how in fits} == {("random", 2)}
+    assert "fit" in str(cell.arm.described())
+    assert "fitted to the training images" in cell.arm.facts().about
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("methods: [{method: ThetaWarp, fit: {partner: 5}}]", "Did you mean `partners`"),
+        ("methods: [{method: ThetaWarp, fit: {seed: 5}}]", "`seed` is not a key of `fit`"),
+        ("methods: [{method: ZetaMixup, fit: {}}]", "`fit` is not a key of ZetaMixup"),
+    ],
+)
+def test_a_wrong_fit_is_named(tmp_path, text, said):
+    with pytest.raises(ValueError, match=said):
+        read(toy_data.written(tmp_path, text))
+
+
+def test_a_training_does_not_fit(tmp_path):
+    (entry,) = read(toy_data.written(tmp_path, FIT)).entries
+    with pytest.raises(ValueError, match="Fit it once, with `albu-learned fit`"):
+        Step(entry, Given("timm", frozenset({"images", "labels"}), ("a", "b", "c"), 3))
+
+
+def test_the_nearest_neighbour_is_a_model():
+    study = toy_data.study(arms=["mixup"], sizes=6, steps=3, model="nearest")
+    cell = cell_of(study, "mixup")
+    trained = cells.train_cell(study, cell)
+    found = cells.test_cell(study, cell, trained["weights"])
+    assert 0 <= found["measures"]["accuracy"] <= 1
+    assert trained["weights"]["1.seen"].shape == (24, 64)  # three batches of 8
+
+
+def test_the_nearest_neighbour_of_a_training_row_is_itself():
+    nearest = networks.Nearest(3)
+    rows, labels = torch.rand(9, 2, 4), torch.arange(9) % 3
+    assert torch.equal(nearest(rows), torch.zeros(9, 3))  # before it has seen any
+    nearest.remember(rows[:5], labels[:5])
+    nearest.remember(rows[5:], labels[5:])
+    assert torch.equal(nearest(rows).argmax(dim=1), labels)
+    asked = torch.rand(20, 2, 4)
+    by_hand = (asked.flatten(1)[:, None] - rows.flatten(1)).square().sum(dim=2).argmin(dim=1)
+    assert torch.equal(nearest(asked).argmax(dim=1), labels[by_hand])
+    twin = networks.Nearest(3)
+    twin.load_state_dict(nearest.state_dict())
+    assert torch.equal(twin(rows), nearest(rows))

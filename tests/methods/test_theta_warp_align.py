@@ -1,0 +1,195 @@
+"""Alignment finds known motions and says how well; the Gaussian is that of what was found."""
+
+import pytest
+import torch
+
+import albu_learned as al
+from albu_learned.methods.theta_warp import distribution
+from albu_learned.methods.theta_warp.field import ThetaField
+from albu_learned.resample import images as resampled
+
+SERIES = {"sizes": (96,), "family": al.AffineCPAB(5)}
+IMAGES = {"sizes": (28, 28), "family": al.AffineCPAB((2, 2))}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def pictures(count, sizes, seed=0):
+    """Smooth random pictures, with something to be seen everywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 1, *[max(3, n // 5) for n in sizes], generator=generator)
+    mode = "bilinear" if len(sizes) == 2 else "linear"
+    return torch.nn.functional.interpolate(coarse, sizes, mode=mode, align_corners=True)
+
+
+def moved(images, family, theta):
+    return resampled(images, ThetaField(family, theta), "border")
+
+
+def pairs(count, sizes, family, std=0.04, seed=0):
+    sources = pictures(count, sizes, seed)
+    noise = torch.randn(count, family.dim, generator=torch.Generator().manual_seed(seed + 1))
+    theta = std * noise @ family.smooth.float()
+    return sources, moved(sources, family, theta), theta
+
+
+def places(family):
+    axis = (torch.arange(12) + 0.5) / 12
+    return torch.cartesian_prod(*[axis] * family.ndim).view(1, -1, family.ndim)
+
+
+@pytest.mark.parametrize("kind", [IMAGES, SERIES], ids=["images", "series"])
+def test_known_motions_are_recovered(kind):
+    """Not as theta, of which some directions hardly move anything, but as what points do."""
+    family = kind["family"]
+    sources, targets, theta = pairs(24, kind["sizes"], family)
+    found, report = al.align(sources, targets, family)
+    points = places(family)
+    wanted = family.transform(theta, points)
+    error = (family.transform(found, points) - wanted).square().sum(-1).mean().sqrt()
+    motion = (wanted - points).square().sum(-1).mean().sqrt()
+    assert motion > 0.03
+    assert error < 0.3 * motion
+    assert report.kept.all()
+    assert report.after.sum() < 0.1 * report.before.sum()
+    again = (moved(sources, family, found) - targets).square().mean()
+    assert again < 0.1 * (sources - targets).square().mean()
+
+
+def test_pairs_do_not_see_one_another_but_for_the_noise():
+    """Chunk by chunk as all at once, where chunks are as noisy."""
+    family = al.Affine(6)
+    sources, targets, _ = pairs(16, (20, 20), family)
+    twice = torch.cat([sources, sources]), torch.cat([targets, targets])
+    told = []
+    found, report = al.align(*twice, family, chunk=16, progress=told.append)
+    assert told == [16, 16]
+    assert torch.equal(found[:16], found[16:])
+    alone, _ = al.align(sources, targets, family)
+    assert torch.equal(found[:16], alone)
+    assert len(report.before) == len(report.jacobian) == 32
+
+
+def test_strangers_are_not_forced_together():
+    """Without the prior motions would be as wild as pixels ask for."""
+    family = al.AffineCPAB((2, 2))
+    noise = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(9))
+    found, report = al.align(pictures(16, (28, 28)), noise, family)
+    assert report.figures()["residual left"] > 0.5
+    assert rms(family, found) < 0.1
+    assert report.jacobian.min() > 0.3
+
+
+def rms(family, theta):
+    return float(((theta.double() @ family.metric) * theta.double()).sum(1).mean().sqrt())
+
+
+def test_a_wider_prior_moves_further():
+    family = al.Affine(6)
+    sources, targets = pictures(12, (20, 20), 1), pictures(12, (20, 20), 2)
+    narrow, wide = (al.align(sources, targets, family, prior_std=s)[0] for s in (0.02, 0.2))
+    assert rms(family, wide) > 2 * rms(family, narrow)
+
+
+def test_identical_and_flat_pairs_stay_where_they_are_and_are_dropped():
+    family = al.AffineCPAB((2, 2))
+    same = pictures(3, (16, 16))
+    flat = torch.full((3, 1, 16, 16), 0.5)
+    for sources, targets in ((same, same), (flat, flat)):
+        theta, report = al.align(sources, targets, family)
+        assert theta.isfinite().all()
+        assert rms(family, theta) < 1e-3
+        assert not report.kept.any()
+        assert report.figures() == {"pairs": 3.0, "pairs dropped": 3.0}
+
+
+def test_the_report_agrees_with_what_it_reports():
+    family = al.AffineCPAB((2, 2))
+    sources, targets, _ = pairs(8, (28, 28), family)
+    theta, report = al.align(sources, targets, family)
+    areas = family.log_jacobian(theta, places(family)).exp()
+    torch.testing.assert_close(report.jacobian[:, 1], areas.median(dim=1).values, rtol=0.1, atol=0)
+    assert (report.jacobian.diff(dim=1) > 0).all()
+    assert report.figures()["area, 5 %"] == pytest.approx(float(report.jacobian[:, 0].mean()))
+    assert report.figures()["pairs dropped"] == 0
+
+
+def test_bytes_large_pictures_and_colours():
+    family = al.Affine(6)
+    sources, targets, _ = pairs(6, (96, 128), family)
+    exact, _ = al.align(sources, targets, family)
+    coloured = [(255 * t).round().to(torch.uint8).expand(-1, 3, -1, -1) for t in (sources, targets)]
+    found, _ = al.align(*coloured, family)
+    points = places(family)
+    gap = family.transform(found, points) - family.transform(exact, points)
+    assert gap.abs().max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("sources", "targets", "family", "said"),
+    [
+        (torch.rand(2, 1, 8, 8), torch.rand(3, 1, 8, 8), None, "must be pairs, of the same shape"),
+        (torch.rand(0, 1, 8, 8), torch.rand(0, 1, 8, 8), None, "at least one"),
+        (torch.rand(2, 1, 8), torch.rand(2, 1, 8), al.CPAB((2, 2)), r"\(N, C, H, W\) images"),
+        (
+            torch.rand(2, 1, 8, 8),
+            torch.full((2, 1, 8, 8), torch.nan),
+            None,
+            "`targets` must be fin",
+        ),
+        (torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8), al.CPAB((9, 9)), "no more cells than"),
+    ],
+)
+def test_what_is_no_pair_is_refused(sources, targets, family, said):
+    with pytest.raises(ValueError, match=said):
+        al.align(sources, targets, family)
+
+
+def test_the_gaussian_is_that_of_what_was_found():
+    """Symmetric, of mean zero, and as strong: by the second moments of many samples."""
+    family = al.CPAB((2, 2))
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(family.dim, family.dim, generator=generator) * 0.02
+    theta = 0.3 + torch.randn(4000, family.dim, generator=generator) @ mixing
+    factor, std = distribution.fit(theta, family)
+    warp = al.ThetaWarp(family, std=std)
+    warp.factor.copy_(factor)
+    drawn = warp.plan(al.Batch(), warp.draw(40000, generator))["theta"].double()
+    moment = theta.double().mT @ theta.double() / len(theta)  # about zero, not about the mean
+    root = torch.linalg.cholesky(moment)
+    white = torch.linalg.solve_triangular(root, drawn.mT, upper=False)
+    found = white @ white.mT / drawn.shape[0]
+    # Every entry has a deviation of 1/200, on the diagonal of sqrt(2)/200.
+    assert (found - torch.eye(family.dim)).abs().max() < 0.04
+    assert drawn.mean(dim=0).abs().max() < 0.03
+    assert rms(family, drawn) == pytest.approx(std, rel=0.02)
+    assert std == pytest.approx(rms(family, theta), rel=1e-6)
+
+
+def test_classes_lean_on_what_they_have_in_common():
+    family = al.Affine(4)
+    generator = torch.Generator().manual_seed(1)
+    theta = torch.randn(500, 4, generator=generator) * 0.05
+    labels = (torch.arange(500) < 400).long()  # class 1 has 400 pairs, class 0 has 100
+    theta[labels == 0] *= 3
+    factors, std = distribution.fit(theta, family, labels, 2)
+    strengths = [rms_of(family, std * factor) for factor in factors]
+    own = [rms(family, theta[labels == c]) for c in (0, 1)]
+    assert std < strengths[0] < own[0]  # shrunk towards the others
+    assert own[1] < strengths[1] < std
+    assert abs(strengths[1] - own[1]) < abs(strengths[0] - own[0])  # who has more leans less
+
+
+def rms_of(family, factor):
+    return float((family.metric * (factor @ factor.mT).double()).sum().sqrt())
+
+
+def test_nothing_that_moves_is_no_distribution():
+    with pytest.raises(ValueError, match="no aligned pair moves"):
+        distribution.fit(torch.zeros(5, 4), al.Affine(4))
