@@ -29,7 +29,7 @@ BATCH, SHOWN, FITTED = 32, 8, 100  # of the gallery
 
 def demo(
     out: Path,
-    seeds: int = 6,
+    seeds: int = 5,
     per_class: int = 10,
     steps: int = 110,
     jobs: int = 2,

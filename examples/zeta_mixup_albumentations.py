@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from albu_learned.albumentations import ZetaCollate, seed_worker
 
-PER_CLASS, EPOCHS = 15, 40
+PER_CLASS, EPOCHS = 15, 25
 augment = A.Compose([A.Affine(rotate=(-15, 15), translate_percent=(-0.1, 0.1), p=0.8)])
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from albu_learned.timm import ZetaCollate
 
-PER_CLASS, EPOCHS, SIZE = 15, 30, 32
+PER_CLASS, EPOCHS, SIZE = 15, 20, 32
 
 
 class Digits(Dataset):

@@ -20,7 +20,7 @@ from ultralytics import YOLO
 
 from albu_learned.ultralytics import install
 
-PER_CLASS, EPOCHS = 15, 30
+PER_CLASS, EPOCHS = 15, 15
 SPEC = """
 methods:
   - method: ZetaMixup

@@ -98,7 +98,7 @@ def app() -> "typer.Typer":
     @cli.command()
     def demo(
         out: Annotated[Path, typer.Option(help="Folder for all that it writes.")] = Path("demo"),
-        seeds: Annotated[int, typer.Option(min=1, help="Runs of every arm.")] = 6,
+        seeds: Annotated[int, typer.Option(min=1, help="Runs of every arm.")] = 5,
         per_class: Annotated[int, typer.Option(min=1, help="Training images of each digit.")] = 10,
         steps: Annotated[int, typer.Option(min=1, help="Steps of every training.")] = 110,
         jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 2,

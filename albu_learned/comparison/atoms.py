@@ -143,7 +143,7 @@ def built_in(name: str, kind: str) -> tuple[Atom, ...]:
         return (Atom(name, text, _STD, entry),)
     if name == "theta-warp":
         entry = replace(_entry(name, ThetaWarp, "sample"), fit={})
-        return (Atom(name, text, ThetaWarp.tries, entry),)
+        return (Atom(name, text, dict(ThetaWarp.tries), entry),)
     tries = _SHARE if name == "dilution" else _OF_KIND[kind].get(name, {})
     return (Atom(name, text, tries),)
 

@@ -83,6 +83,7 @@ def conclude(outcome: Outcome) -> Conclusion:
         compared = {control: means.get((arm, control)) for control in controls[arm]}
         gain = "" if arm == best else f"{arm} beat plain too ({shown(to_plain[arm])})"
         sentences += _own(gain, compared) if arm in own else _explained(gain, compared, better)
+    sentences += _promising(to_plain, best, better)
     sentences += remarks.worse(to_plain.values())
     sentences += remarks.by_size(outcome, rows)
     sentences += remarks.probabilities(outcome, to_plain)
@@ -102,6 +103,25 @@ def _use(outcome: Outcome, rows: Sequence[Paired], best: str) -> list[str]:
         where += f"; most {at[0]} ({shown(sizes[0])}), least {at[-1]} ({shown(sizes[-1])})"
     gain = f"{shown(average)} {points(outcome.measure)} over plain training"
     return [f"Use {best}{_on_data(outcome)}: {gain}, {where}."]
+
+
+def _promising(to_plain: dict[str, Paired], best: str | None, better: Sequence[str]) -> list[str]:
+    """Arms that gained more than the one to use, though not clearly: large gains that vary hide
+    behind small ones that do not."""
+    if best is None:
+        return []
+    more = [
+        row
+        for arm, row in to_plain.items()
+        if arm not in better and row.mean > to_plain[best].mean and (row.t_p or 1) < LEVEL
+    ]
+    if not more:
+        return []
+    named = ", ".join(f"{row.arm} ({shown(row)})" for row in sorted(more, key=lambda r: -r.mean))
+    return [
+        f"More may be had, though with {more[0].pairs} seeds and so many arms that may be chance: "
+        f"{named}. Take more seeds, settled beforehand, or fewer arms."
+    ]
 
 
 def _nothing(outcome: Outcome, to_plain: dict[str, Paired]) -> list[str]:

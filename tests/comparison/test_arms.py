@@ -1,5 +1,7 @@
 """Arms by their names: what they are made of, the strengths they choose from, their controls."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -259,3 +261,10 @@ def test_against_names_arms(against):
     message = "`against` must name arms of the comparison, .* Did you mean `recipe`"
     with pytest.raises(ValueError, match=message):
         arms_of(["mixup", "recipe"], [], "images", against)
+
+
+@pytest.mark.parametrize("kind", ["images", "series", "detection"])
+def test_arms_travel_to_other_processes(kind):
+    every = arms_of(None, [], kind)
+    twins = pickle.loads(pickle.dumps(every))
+    assert [arm.described() for arm in twins] == [arm.described() for arm in every]

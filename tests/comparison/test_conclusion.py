@@ -40,6 +40,18 @@ def test_a_planted_winner_is_found():
     assert c.sentence == " ".join(c.sentences)
 
 
+def test_a_larger_gain_that_is_not_clear_is_named():
+    noise = [0.02, -0.02, 0.015, -0.01, -0.005]
+    arms = {PLAIN: [[0.7] * 5], "none": [[0.7] * 5], "nothing": [[0.7] * 5]}
+    arms["steady"] = [[0.705, 0.7051, 0.7049, 0.705, 0.7052]]
+    arms["varied"] = [[0.73 + n for n in noise]]
+    c = conclude(from_values(arms, sizes=(5,)))
+    assert (c.best, c.better) == ("steady", ("steady",))
+    assert "varied (+3.0 ± 0.8)" in sentence(c, "More may be had, though with 5 seeds")
+    arms["varied"] = [[0.73 + 2 * n for n in noise]]  # as likely as not by chance
+    assert "More may be had" not in conclude(from_values(arms, sizes=(5,))).sentence
+
+
 @pytest.mark.parametrize("gain", [0.01, 0.03])
 @pytest.mark.parametrize("seed", range(5))
 def test_it_is_found_among_noise(gain, seed):
