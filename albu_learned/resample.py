@@ -135,6 +135,8 @@ def enclosure(outlines: Tensor, min_visible: float) -> tuple[Tensor, Tensor]:
 
 def boxes_around(given: Rows, moved: Rows | None) -> Rows:
     """Boxes around the moved masks of the instances in the same rows."""
+    if not len(given):
+        return given
     if moved is None or len(moved) != len(given) or not torch.equal(moved.image, given.image):
         raise ValueError(
             '`instances` must hold one mask for each box, in the same order, with box="mask"; got '
@@ -142,8 +144,6 @@ def boxes_around(given: Rows, moved: Rows | None) -> Rows:
             'choose box="outline".'
         )
     shown = moved.values != 0
-    if not len(given):
-        return given
     size = shown.shape[-2:]
     edges = []
     for dim, pixels in ((1, size[1]), (2, size[0])):  # x from the columns that show it, y from rows

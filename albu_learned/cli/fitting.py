@@ -165,7 +165,9 @@ def _written(name: str) -> str:
 
 def _chosen(given: dict[str, Any], name: str, method: Any) -> dict[str, Any]:
     """The arguments of the method's `fit`: the options that were given."""
-    chosen = {key: value for key, value in given.items() if value not in (None, False)}
+    chosen = {
+        key: value for key, value in given.items() if value is not None and value is not False
+    }
     chosen = {"seed": 0, **chosen}
     if chosen.get("most") == 0:
         chosen["most"] = None

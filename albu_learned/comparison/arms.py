@@ -239,7 +239,7 @@ def _controls(arm: Arm, kind: str) -> list[Arm]:
         smoothing = Part("label smoothing", built_in("label smoothing", kind))
         if not any(part.name == smoothing.name for part in base):
             controls.append(Arm((*base, smoothing)))
-    if any(atom.fits and atom.kind == "warp" for atom in last.atoms):
+    if kind != "detection" and any(atom.fits and atom.kind == "warp" for atom in last.atoms):
         controls.append(Arm((*base, Part(SMOOTH_WARP, built_in(SMOOTH_WARP, kind)))))
     if base and not last.dilutes:
         controls.insert(0, Arm(tuple(base)))

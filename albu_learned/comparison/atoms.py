@@ -33,6 +33,7 @@ ALIASES = {
 _SMOOTHING: Tries = {"smoothing": (0.1, 0.05, 0.2)}
 _BATCHES: Tries = {"p": (1.0, 0.5)}
 _ALPHA: Tries = {"alpha": (0.2, 0.4, 1.0), **_BATCHES}
+_FAMILY = {"series": {"family": {"AffineCPAB": {"cells": 10}}}}  # images have the default
 _STD: Tries = {"std": (0.1, 0.05, 0.15, 0.2)}
 _SHARE: Tries = {"share": (0.5, 0.25, 0.75)}
 _MAGNITUDE: Tries = {"magnitude": (0.5, 0.25, 1.0)}
@@ -138,11 +139,10 @@ def built_in(name: str, kind: str) -> tuple[Atom, ...]:
         entry = _entry(name, ZetaMixup, "batch")
         return (Atom(name, text, {**ZetaMixup.tries, **_BATCHES}, entry),)
     if name == SMOOTH_WARP:
-        family = {} if kind == "images" else {"family": {"AffineCPAB": {"cells": 10}}}
-        entry = _entry(name, ThetaWarp, "sample", family)
+        entry = _entry(name, ThetaWarp, "sample", _FAMILY.get(kind))
         return (Atom(name, text, _STD, entry),)
     if name == "theta-warp":
-        entry = replace(_entry(name, ThetaWarp, "sample"), fit={})
+        entry = replace(_entry(name, ThetaWarp, "sample", _FAMILY.get(kind)), fit={})
         return (Atom(name, text, dict(ThetaWarp.tries), entry),)
     tries = _SHARE if name == "dilution" else _OF_KIND[kind].get(name, {})
     return (Atom(name, text, tries),)

@@ -119,10 +119,15 @@ def _fitted(study: Study, cell: Cell, feed: Feed, fold: int | None = None) -> Ar
     if not cell.arm.fits:
         return cell.arm
     images, labels = feed[torch.arange(len(feed))], feed.labels
-    seed = subsets.derived("fit", *_purpose(cell, fold))
-    classes = study.data.classes
+    groups = _classified(study).train.groups
+    how = {
+        "groups": None if groups is None else groups[feed.numbers],
+        "seed": subsets.derived("fit", *_purpose(cell, fold)),
+        "classes": list(study.data.classes),
+        "device": feed.device,
+    }
     try:
-        return cell.arm.with_fits(lambda entry: entry.fit_to(images, labels, seed, classes))
+        return cell.arm.with_fits(lambda entry: entry.fit_to(images, labels, **how))
     except ValueError as error:
         if not _alone(labels):
             raise

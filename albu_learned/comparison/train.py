@@ -29,7 +29,7 @@ __all__ = ["Feed", "Run", "predict", "state_of", "together", "train"]
 KEPT = 2**31  # bytes of rows that are kept in memory; larger sets are read batch by batch
 FIRST = 64  # rows that are read to see how large they are
 SMALL_IMAGE = 16 * 16  # pixels, up to which stacks are faster on a CPU
-REMEMBERED = 2000  # samples of the nearest-neighbour classifier
+REMEMBERED = 2000  # samples, or all rows where there are more, of the nearest-neighbour classifier
 MOST = {"cpu": 12, "cuda": 32}  # networks in a stack
 
 
@@ -140,13 +140,14 @@ def train(runs: Sequence[Run], settings: Settings, learning_rate: float) -> None
 
 @torch.no_grad()
 def _remember(run: Run, device: torch.device) -> None:
-    """What stands for training where the classifier is its samples: as many as REMEMBERED, each of
-    the rows as often as any, changed as the arm changes them."""
+    """What stands for training where the classifier is its samples: each of the rows as often as
+    any, changed as the arm changes them."""
     standardise, nearest = cast(nn.Sequential, run.network.to(device))
     assert isinstance(nearest, Nearest)
+    count = max(REMEMBERED, len(run.feed))  # the first batches hold every row once
     stream = _Stream(run.seed, device)
     with torch.random.fork_rng(devices=_cuda(device)), stream.used():
-        for step, rows in enumerate(run.batches[: -(-REMEMBERED // run.batches.shape[1])]):
+        for step, rows in enumerate(run.batches[: -(-count // run.batches.shape[1])]):
             labels = run.feed.labels[rows.to(device)]
             changed, soft = run.pipeline(run.feed[rows], labels, run.epoch(step))
             nearest.remember(standardise(changed), soft.argmax(dim=1))

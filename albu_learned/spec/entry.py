@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,12 +66,11 @@ class Entry:
     fit: dict[str, Any] | None = None  # arguments of `fit`: a comparison fits it anew in every cell
     fitted: Method | None = field(default=None, repr=False, compare=False)  # what came of that
 
-    def fit_to(self, images: Tensor, labels: Tensor, seed: int, classes: Sequence[str]) -> Entry:
+    def fit_to(self, images: Tensor, labels: Tensor, **others: Any) -> Entry:
         """The same entry with its method fitted to these rows."""
         how = _parts({**self.arguments, **(self.fit or {})})
         wanted: Any = self._class()
-        found = wanted.fit(images, labels, classes=list(classes), seed=seed, progress=False, **how)
-        return replace(self, fitted=found)
+        return replace(self, fitted=wanted.fit(images, labels, progress=False, **others, **how))
 
     def unfitted(self) -> Entry:
         """The same entry with its method as it is before a fit, to try what it does."""

@@ -24,7 +24,8 @@ VARIABLE = "ALBU_LEARNED"  # of the environment: the path of a spec
 _ORDER = ("generate", "warp", "mix")
 _DEFAULTS = {"generate": ("image", 0.5), "warp": ("sample", 0.5), "mix": ("batch", 1.0)}
 _TOP = ("methods", "classes", "modules")
-_SET_BY_COMPARISON = ("images", "labels", "classes", "seed", "progress", "folder", "groups")
+_SET_BY_COMPARISON = {"images", "labels", "classes", "seed", "progress", "folder", "groups"}
+_SET_BY_COMPARISON |= {"device"}
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -105,6 +106,8 @@ class _Reader:
         known = (*COMMON, *(parameters(wanted) if made else _resizable(wanted)))
         fits = ("fit",) if made and hasattr(wanted, "fit") else ()
         self._check_known(keys, name, ("method" if made else "artifact", *known, "try", *fits))
+        if "fit" in keys:
+            self._check_fit(keys, wanted)
         stage, p = _DEFAULTS[wanted.kind]
         values = {key: self._value(keys[key]) for key in known if key in keys}
         stage = self._stage(keys, wanted.kind, values.pop("stage", stage))
@@ -134,11 +137,18 @@ class _Reader:
                 self._try(entry, keys.get("try", node), key, value)
         return entry
 
+    def _check_fit(self, keys: dict[str, yaml.Node], wanted: type[Method]) -> None:
+        """What the fit finds out cannot be given; what it takes can, in one place."""
+        inside = self._keys(keys["fit"], "`fit`")
+        for name in parameters(wanted):
+            if name in keys and (name not in _fit_arguments(wanted) or name in inside):
+                self._fail(keys[name], f"`{name}` must not stand beside `fit`, or must stand once.")
+            if name in inside and name in wanted.tries:
+                self._fail(inside[name], f"`{name}` must stand beside `fit`, not in it.")
+
     def _fit(self, node: yaml.Node, wanted: type[Method]) -> dict[str, Any]:
         """The arguments of a fit, but for the data and what a comparison sets itself."""
-        fit: Any = vars(wanted).get("fit")
-        named = inspect.signature(fit.__func__).parameters
-        known = [name for name in named if name not in ("cls", *_SET_BY_COMPARISON)]
+        known = _fit_arguments(wanted)
         return {key: self._value(value) for key, value in self._keys(node, "`fit`", known).items()}
 
     def _tries(self, keys: dict[str, yaml.Node], wanted: type[Method]) -> dict[str, Any]:
@@ -307,6 +317,11 @@ class _Reader:
 
     def _fail(self, node: yaml.Node, message: str) -> NoReturn:
         raise ValueError(f"{self._at(node)}: {message}")
+
+
+def _fit_arguments(wanted: type[Method]) -> list[str]:
+    fit: Any = getattr(wanted, "fit")  # noqa: B009  # not every method has one
+    return [name for name in inspect.signature(fit).parameters if name not in _SET_BY_COMPARISON]
 
 
 def _resizable(wanted: type) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import torch
 import albu_learned as al
 from albu_learned.comparison import cells, networks
 from albu_learned.comparison.arms import arms_of
-from albu_learned.spec import Given, Step, read
+from albu_learned.spec import Entry, Given, Step, read
 from tests.comparison import toy_data
 
 FIT = "methods: [{method: ThetaWarp, fit: {pairs: random, partners: 2}, try: {scale: [1, 2]}}]"
@@ -29,7 +29,7 @@ def fits(monkeypatch):
         calls.append((images, labels, how))
         return al.ThetaWarp(std=0.01)
 
-    fit.__signature__ = inspect.signature(vars(al.ThetaWarp)["fit"].__func__)
+    fit.__signature__ = inspect.signature(al.ThetaWarp.fit)
     monkeypatch.setattr(al.ThetaWarp, "fit", staticmethod(fit))
     return calls
 
@@ -127,3 +127,35 @@ def test_the_nearest_neighbour_of_a_training_row_is_itself():
     twin = networks.Nearest(3)
     twin.load_state_dict(nearest.state_dict())
     assert torch.equal(twin(rows), nearest(rows))
+
+
+@pytest.mark.parametrize("kind", ["images", "series", "detection"])
+def test_every_built_in_warp_moves_data_of_its_kind(kind):
+    images = torch.rand(2, 1, 20) if kind == "series" else torch.rand(2, 3, 12, 16)
+    given = Given("a test", frozenset({"images", "labels"}), ("a", "b"), 2)
+    for arm in arms_of(["smooth warp", "theta-warp"], [], kind):
+        for atom in arm.with_fits(Entry.unfitted).atoms:
+            moved = Step(atom.entry, given).method(images)
+            assert moved.shape == images.shape
+
+
+def test_partners_come_from_other_groups(fits):
+    groups = torch.arange(18) // 3
+    given = toy_data.images(train=18, groups=groups)
+    study = toy_data.study(given, ["theta-warp"], sizes=6, steps=2)
+    cells.train_cell(study, cell_of(study, "theta-warp"))
+    for images, _, how in fits:
+        assert len(how["groups"]) == len(images)
+        assert how["device"] == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("methods: [{method: ThetaWarp, std: 0.1, fit: {}}]", "`std` must not stand beside `fit`"),
+        ("methods: [{method: ThetaWarp, fit: {scale: 2}}]", "`scale` must stand beside `fit`"),
+    ],
+)
+def test_what_a_fit_finds_out_is_not_given(tmp_path, text, said):
+    with pytest.raises(ValueError, match=said):
+        read(toy_data.written(tmp_path, text))

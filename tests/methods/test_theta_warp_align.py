@@ -113,11 +113,19 @@ def test_the_report_agrees_with_what_it_reports():
     family = al.AffineCPAB((2, 2))
     sources, targets, _ = pairs(8, (28, 28), family)
     theta, report = al.align(sources, targets, family)
-    areas = family.log_jacobian(theta, places(family)).exp()
+    areas = (-family.log_jacobian(theta, places(family))).exp()
     torch.testing.assert_close(report.jacobian[:, 1], areas.median(dim=1).values, rtol=0.1, atol=0)
     assert (report.jacobian.diff(dim=1) > 0).all()
     assert report.figures()["area, 5 %"] == pytest.approx(float(report.jacobian[:, 0].mean()))
     assert report.figures()["pairs dropped"] == 0
+
+
+def test_a_picture_that_must_grow_is_said_to():
+    place = (torch.arange(32) + 0.5) / 32 - 0.5
+    radius = (place[:, None] ** 2 + place**2).sqrt()
+    small, large = (((r - radius) * 32).clamp(0, 1)[None, None] for r in (0.2, 0.3))
+    _, report = al.align(small, large, al.Affine(4))
+    assert 1.5 < report.jacobian[0, 1] < 2.5  # (0.3 / 0.2)^2 is 2.25
 
 
 def test_bytes_large_pictures_and_colours():

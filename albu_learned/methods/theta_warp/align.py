@@ -34,7 +34,7 @@ PRIOR_STD = 0.1
 LARGEST = 64  # pixels along a side: larger images are aligned in this size
 LEVELS = ((1 / 14, 15), (1 / 28, 25))  # blur in sides of the image, and iterations with it
 RATE = 0.2  # of Adam, for z, whose entries are about 1
-FOLDED = 0.05  # a pair whose areas shrink below this somewhere (5 % quantile) is dropped
+FOLDED = 0.05  # a pair one twentieth of which shrinks below this, or grows as much, is dropped
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -46,7 +46,7 @@ class AlignReport:
         before: (N,), the mean square of the difference as it was, of lightly blurred images.
         after: (N,), the same after alignment.
         kept: (N,), false where alignment did not help, folded, or was not finite.
-        jacobian: (N, 3), the 5 %, 50 % and 95 % quantiles of how much areas grow.
+        jacobian: (N, 3), the 5 %, 50 % and 95 % quantiles of how much areas of the source grow.
         sigma: (N,), the root of s^2, as it was estimated with these pairs.
     """
 
@@ -133,7 +133,8 @@ def _align(
         after = _mean_square(left)
         jacobian = _areas(family, theta, sources)
         sigma = _noise(left)[0].expand(len(z))
-    kept = (after < before) & after.isfinite() & (jacobian[:, 0] > FOLDED)
+    sound = (jacobian[:, 0] > FOLDED) & (jacobian[:, 2] < 1 / FOLDED)
+    kept = (after < before) & after.isfinite() & sound
     return theta, AlignReport(before, after, kept, jacobian, sigma.sqrt())
 
 
@@ -194,7 +195,8 @@ def _areas(family: Family, theta: Tensor, like: Tensor) -> Tensor:
     """(N, 3): quantiles of the Jacobian determinant over the image."""
     side = 12 if family.ndim == 2 else 64
     centres = resample.pixel_centres([side] * family.ndim, like).view(1, -1, family.ndim)
-    areas = family.log_jacobian(theta, centres, tolerance=1e-3).exp()
+    # A picture is sampled at where its pixels go: its parts grow as the motion shrinks.
+    areas = (-family.log_jacobian(theta, centres, tolerance=1e-3)).exp()
     return areas.quantile(torch.tensor(_QUANTILES).to(areas), dim=1).mT
 
 

@@ -113,7 +113,8 @@ class ThetaWarp(Warp):
         It is that of nine tenths of them; the others are a little less exact. An image then comes
         out the same in every batch and in a compiled graph, and no GPU is waited for.
         """
-        draws = torch.randn(_TRIED, self.family.dim, generator=torch.Generator().manual_seed(0))
+        tried = max(_TRIED // self.distributions, 4)
+        draws = torch.randn(tried, self.family.dim, generator=torch.Generator().manual_seed(0))
         thetas = self.scale * self.std * draws @ self.factor.float().cpu().mT  # (K, tried, dim)
         family = copy.deepcopy(self.family).float().cpu()
         paces = [family.pace(theta[None]) for theta in thetas.flatten(0, 1)]
