@@ -26,7 +26,7 @@ from albu_learned.batch import as_floats
 from albu_learned.families import AffineCPAB, Family
 from albu_learned.methods.theta_warp.field import ThetaField
 
-__all__ = ["AlignReport", "align"]
+__all__ = ["AlignReport", "align", "reduced"]
 
 # How far points are expected to move. Half of it left the fit too timid, on Fashion-MNIST the most;
 # half as much again made it reckless there.
@@ -203,11 +203,16 @@ def _areas(family: Family, theta: Tensor, like: Tensor) -> Tensor:
 def _prepared(images: Tensor) -> Tensor:
     images = as_floats(images)
     images = images if images.dtype == torch.float64 else images.float()
-    if images.ndim == 4 and max(images.shape[2:]) > LARGEST:
-        share = LARGEST / max(images.shape[2:])
-        size = [max(1, round(share * pixels)) for pixels in images.shape[2:]]
-        images = F.interpolate(images, size, mode="area")
-    return images
+    return reduced(images) if images.ndim == 4 else images
+
+
+def reduced(images: Tensor) -> Tensor:
+    """Images no larger than they are aligned."""
+    longest = max(images.shape[2:])
+    if longest <= LARGEST:
+        return images
+    size = [max(1, round(LARGEST / longest * pixels)) for pixels in images.shape[2:]]
+    return F.interpolate(images, size, mode="area")
 
 
 def _blurred(images: Tensor, width: float) -> Tensor:

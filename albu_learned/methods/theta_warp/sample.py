@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from albu_learned.batch import as_floats
-from albu_learned.methods.theta_warp.align import LARGEST
+from albu_learned.methods.theta_warp.align import reduced
 
 __all__ = ["Sample", "as_unit", "checked", "groups_of", "labels_of"]
 
@@ -158,14 +157,6 @@ def as_unit(sample: Sample) -> Tensor:
     scaled by one number for all, for they come in any unit."""
     if sample.images.ndim == 4:
         starts = range(0, len(sample.images), _BLOCK)
-        return torch.cat([_reduced(as_floats(sample.images[i : i + _BLOCK])) for i in starts])
+        return torch.cat([reduced(as_floats(sample.images[i : i + _BLOCK])) for i in starts])
     series = sample.images
     return (series - series.mean()) / (4 * series.std(correction=0)).clamp(min=1e-12)
-
-
-def _reduced(images: Tensor) -> Tensor:
-    longest = max(images.shape[2:])
-    if longest <= LARGEST:
-        return images
-    size = [max(1, round(LARGEST / longest * pixels)) for pixels in images.shape[2:]]
-    return F.interpolate(images, size, mode="area")
