@@ -62,6 +62,25 @@ def test_known_motions_are_recovered(kind):
     assert again < 0.1 * (sources - targets).square().mean()
 
 
+def test_light_and_contrast_are_no_motion():
+    """Photographs in any light are aligned as well, every channel of them."""
+    family = IMAGES["family"]
+    sources, targets, _ = pairs(24, IMAGES["sizes"], family)
+    found, _ = al.align(sources, targets, family)
+    generator = torch.Generator().manual_seed(3)
+
+    def lit(images):
+        images = images.expand(-1, 3, -1, -1)
+        contrast = 0.3 + 0.4 * torch.rand(len(images), 1, 1, 1, generator=generator)
+        return contrast * images + 0.3 * torch.rand(len(images), 3, 1, 1, generator=generator)
+
+    other, report = al.align(lit(sources), lit(targets), family)
+    points = places(family)
+    apart = (family.transform(other, points) - family.transform(found, points)).square().mean()
+    assert apart.sqrt() < 2e-3
+    assert report.figures()["residual left"] < 0.1
+
+
 def test_pairs_do_not_see_one_another_but_for_the_noise():
     """Chunk by chunk as all at once, where chunks are as noisy."""
     family = al.Affine(6)
