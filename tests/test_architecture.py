@@ -18,19 +18,20 @@ BASE = {"torch", "numpy", "huggingface_hub", "safetensors", "yaml"}
 # What may be imported from beside the standard library and the base, and where.
 EXTRAS = {
     "cli": {"typer"},
-    "comparison": {"matplotlib", "PIL", "ray", "scipy", "torchmetrics", "tqdm", "typer"},
+    "comparison": {"matplotlib", "PIL", "scipy", "torchmetrics", "tqdm", "typer"},
     "data": {"PIL"},
     "demo": {"sklearn"},
+    "engine": {"ray", "tqdm"},
     "methods": {"tqdm"},
     "preview": {"matplotlib", "PIL"},
     "remap": {"cv2"},
 }
 OF_HOSTS = {"cv2", "pydantic", "PIL", "torchvision"}  # what hosts themselves need
 CORE = {"batch", "rows", "parts", "method", "artifact", "resample", "mixing", "checks"}
-CORE |= {"kinds", "families"}
+CORE |= {"kinds", "families", "lock"}
 LAYERS = [
     CORE,
-    {"data"},
+    {"data", "engine"},
     {"methods", "pstn", "remap"},
     {"spec", "preview", "dimension"},
     HOSTS,

@@ -149,7 +149,7 @@ def run_compare(options: dict[str, Any], say: Callable[[str], object]) -> None:
     """The command `compare`: what is wrong with its options, data or specs is one line."""
     sys.path.append(os.getcwd())  # where a script would find a spec's modules
     from albu_learned.comparison import carry_out, set_up
-    from albu_learned.comparison.engine import check
+    from albu_learned.engine import check
 
     out = options.pop("out")
     how = {key: options.pop(key) for key in ("engine", "jobs", "address")}

@@ -11,7 +11,7 @@ from typing import Any
 
 from albu_learned import checks
 from albu_learned.comparison import cells
-from albu_learned.comparison.engine import Task, check, run
+from albu_learned.engine import Task, check, run
 from albu_learned.comparison.finish import Comparison, finish
 from albu_learned.comparison.prepare import prepare
 from albu_learned.comparison.result import size_name

@@ -15,9 +15,9 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed")
 import ray
 from ray.cluster_utils import Cluster
 
-from albu_learned.comparison.engine import Task, run
-from tests.comparison import works
-from tests.comparison.test_engine import NOTES, same, table, tasks, wait_for
+from albu_learned.engine import Task, run
+from tests.engine import works
+from tests.engine.test_engine import NOTES, same, table, tasks, wait_for
 
 ROOT = Path(__file__).parents[2]
 MEMORY = 80 * 1024 * 1024

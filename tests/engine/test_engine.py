@@ -16,9 +16,10 @@ import pytest
 import torch
 
 pytest.importorskip("tqdm", reason="the extra `cli` is not installed")
-from albu_learned.comparison import engine
-from albu_learned.comparison.engine import Task, run
-from tests.comparison import works
+from albu_learned import engine
+from albu_learned.engine import Task, run
+from albu_learned.engine.task import failure
+from tests.engine import works
 
 ROOT = Path(__file__).parents[2]
 NOTES = sys.version_info >= (3, 11)
@@ -133,7 +134,7 @@ def test_what_came_beside_an_exception_is_kept():
 
         def wait(self):
             bad, *good = self.given
-            failed = engine._failure(KeyError("accuracy"))
+            failed = failure(KeyError("accuracy"))
             return [(bad, failed), *((task, pickle.dumps((1, None, ""))) for task in good)]
 
         def stop(self, at_once):
@@ -181,8 +182,8 @@ def test_a_task_that_kills_its_process_three_times_is_given_up(tmp_path):
 SCRIPT = """
     import sys
     from functools import partial
-    from albu_learned.comparison.engine import Task, run
-    from tests.comparison import works
+    from albu_learned.engine import Task, run
+    from tests.engine import works
 
     if {guard}:
         try:
