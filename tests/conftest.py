@@ -1,4 +1,5 @@
-"""Keeps Ultralytics from the network and the user's settings, before anything imports it."""
+"""Keeps Ultralytics from the network and the user's settings, and processes from taking all
+threads, before anything imports it."""
 
 import importlib.util
 import os
@@ -6,6 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # other processes test beside this one
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 SETTINGS = tempfile.TemporaryDirectory()
 os.environ["YOLO_CONFIG_DIR"] = SETTINGS.name
 os.environ["YOLO_OFFLINE"] = "1"

@@ -1,4 +1,4 @@
-"""Every Python block of the README runs, in order, in one namespace for each section."""
+"""Every Python block of the README runs, by itself."""
 
 import re
 import subprocess
