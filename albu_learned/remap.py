@@ -15,22 +15,30 @@ import torch
 from albu_learned import resample
 from albu_learned.kinds import Field
 
-__all__ = ["Motion", "move_boxes", "move_image", "move_mask", "move_oriented", "move_points"]
+__all__ = [
+    "Motion",
+    "move_boxes",
+    "move_boxes_and_points",
+    "move_image",
+    "move_mask",
+    "move_oriented",
+    "move_points",
+]
 
 _BORDER = {
     "border": cv2.BORDER_REPLICATE,
     "zeros": cv2.BORDER_CONSTANT,
     "reflection": cv2.BORDER_REFLECT,
 }
-# Of the box from 0 to 1: to make it anew would take longer than to move it.
+# (2, 1, P), of the box from 0 to 1: to make it anew would take longer than to move it. Here and
+# below x and y are apart: arithmetic along an axis of two is slow.
 _OUTLINES = {
-    how: resample.outline(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), how)[0]
+    how: resample.outline(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), how).permute(2, 0, 1).numpy().copy()
     for how in ("outline", "ellipse")
 }
 _NATIVE = {np.dtype(name) for name in ("uint8", "uint16", "int16", "float32", "float64")}
-Maps = tuple[np.ndarray, "np.ndarray | None"]
-_LARGEST_FIXED = 16_000  # pixels: fixed points are of 16 bits
 _WHOLE = 1e-6
+_ROUNDING = 4 * np.finfo(np.float32).eps
 _MOST_CHANNELS = 4  # OpenCV's border value has four entries, and hundreds of channels lose the axis
 
 
@@ -51,46 +59,26 @@ class Motion:
         self.padding = padding
         self.box = box
         self.min_visible = min_visible
-        self._corners: dict[tuple[int, int], np.ndarray] = {}
         self._centres: dict[tuple[int, int], np.ndarray] = {}
         self._nearest: dict[tuple[int, int], np.ndarray] = {}
-        self._lattices: dict[tuple[int, int], torch.Tensor | None] = {}
-        self._fixed: dict[tuple[int, int], Maps] = {}
 
     def centres(self, size: tuple[int, int]) -> np.ndarray:
         """(H, W, 2): the place that each new pixel shows, 0 at the centre of the first pixel."""
         if size not in self._centres:
-            self._centres[size] = self._from_corner(size) - np.float32(0.5)
+            lattice = self._lattice(size)
+            half = np.float32(0.5)
+            self._centres[size] = (
+                self._whole(size) - half if lattice is None else between(lattice - half, size)
+            )
         return self._centres[size]
 
     def nearest(self, size: tuple[int, int]) -> np.ndarray:
         """(H, W, 2): the pixel that each new pixel shows, as OpenCV's whole numbers."""
         if size not in self._nearest:
-            pixels = np.floor(self._from_corner(size))
+            pixels = np.floor(self.centres(size) + np.float32(0.5))
             limits = np.iinfo(np.int16)
             self._nearest[size] = pixels.clip(limits.min, limits.max).astype(np.int16)
         return self._nearest[size]
-
-    def maps(self, image: np.ndarray) -> Maps:
-        """What OpenCV shall read for an image. Bytes cannot show the 1/64 px by which its fixed
-        points are off, so a field that has a lattice gives them those: they are a little faster."""
-        size = image.shape[:2]
-        if image.dtype != np.uint8 or max(size) > _LARGEST_FIXED:
-            return self.centres(size), None
-        if size not in self._fixed:
-            lattice = self._lattice(size)
-            if lattice is None:
-                return self.centres(size), None
-            places = between(lattice - np.float32(0.5), size)
-            self._fixed[size] = cv2.convertMaps(places, None, cv2.CV_16SC2)  # type: ignore[call-overload]
-        return self._fixed[size]
-
-    def _from_corner(self, size: tuple[int, int]) -> np.ndarray:
-        """(H, W, 2): the place that each new pixel shows, 0 at the corner of the first pixel."""
-        if size not in self._corners:
-            lattice = self._lattice(size)
-            self._corners[size] = self._whole(size) if lattice is None else between(lattice, size)
-        return self._corners[size]
 
     def _whole(self, size: tuple[int, int]) -> np.ndarray:
         height, width = size
@@ -101,9 +89,7 @@ class Motion:
 
     def _lattice(self, size: tuple[int, int]) -> np.ndarray | None:
         """(rows, columns, 2): the field's lattice, in pixels, where that is the sparser one."""
-        if size not in self._lattices:
-            self._lattices[size] = self.field.lattice(size)
-        lattice = self._lattices[size]
+        lattice = self.field.lattice(size)
         if lattice is None or any(2 * n > m for n, m in zip(lattice.shape[1:3], size, strict=True)):
             return None
         scale = np.array([size[1], size[0]], dtype=np.float32)
@@ -166,18 +152,25 @@ def move_image(image: np.ndarray, motion: Motion) -> np.ndarray:
         return image.copy()
     native = image.dtype in _NATIVE
     source = image if native else image.astype(np.float64)
-    moved = _remap(source, motion.maps(source), cv2.INTER_LINEAR, motion.padding)
+    places = motion.centres(source.shape[:2])
+    if source.dtype == np.uint8 and source.shape[2:] == (3,):
+        # OpenCV 5 moves four channels of bytes twice as fast as three, and to the same values.
+        four = cv2.cvtColor(np.ascontiguousarray(source), cv2.COLOR_RGB2RGBA)
+        four = _remap(four, places, cv2.INTER_LINEAR, motion.padding)
+        return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
+    moved = _remap(source, places, cv2.INTER_LINEAR, motion.padding)
     if native:
         return moved
     return (moved if image.dtype.kind == "f" else np.rint(moved)).astype(image.dtype)
 
 
-def _remap(array: np.ndarray, maps: Maps, how: int, padding: str) -> np.ndarray:
+def _remap(array: np.ndarray, places: np.ndarray, how: int, padding: str) -> np.ndarray:
     channels = array.reshape(*array.shape[:2], -1)
     chunks = [
-        cv2.remap(
+        cv2.remap(  # type: ignore[call-overload]  # its types leave out an absent second map
             np.ascontiguousarray(channels[..., start : start + _MOST_CHANNELS]),
-            *maps,  # type: ignore[arg-type]  # its types leave out an absent second map
+            places,
+            None,
             how,
             borderMode=_BORDER[padding],
             borderValue=(0, 0, 0, 0),
@@ -197,7 +190,7 @@ def move_mask(mask: np.ndarray, motion: Motion) -> np.ndarray:
         return move_image(mask, motion)
     size = mask.shape[:2]
     bytes_ = np.ascontiguousarray(mask).reshape(-1).view(np.uint8).reshape(*size, -1)
-    moved = _remap(bytes_, (motion.nearest(size), None), cv2.INTER_NEAREST, motion.padding)
+    moved = _remap(bytes_, motion.nearest(size), cv2.INTER_NEAREST, motion.padding)
     return moved.reshape(-1).view(mask.dtype).reshape(mask.shape)
 
 
@@ -205,20 +198,65 @@ def move_boxes(boxes: np.ndarray, motion: Motion) -> np.ndarray:
     """(N, 4+): fractions of the image, then the host's own columns. Boxes that left are dropped."""
     if len(boxes) == 0:
         return boxes.copy()
-    if motion.box == "mask":
+    outlines = _outlines(boxes, motion.box)
+    return _put_around(boxes, _moved(outlines, motion), motion)
+
+
+def move_points(points: np.ndarray, motion: Motion, size: Sequence[int]) -> np.ndarray:
+    """(N, 2+): x and y in pixels, whole numbers at centres; other columns, order and count stay."""
+    if len(points) == 0:
+        return points.copy()
+    before = _as_fractions(points, size)
+    return _put_at(points, before, _moved(before, motion), size)
+
+
+def move_boxes_and_points(
+    boxes: np.ndarray, points: np.ndarray, motion: Motion, size: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both in one go, which takes little more than one of them."""
+    if len(boxes) == 0 or len(points) == 0:
+        return move_boxes(boxes, motion), move_points(points, motion, size)
+    outlines, before = _outlines(boxes, motion.box), _as_fractions(points, size)
+    moved = _moved(np.concatenate([outlines.reshape(2, -1), before], axis=1), motion)
+    around, after = moved[:, : -len(points)], moved[:, -len(points) :]
+    return (
+        _put_around(boxes, around.reshape(outlines.shape), motion),
+        _put_at(points, before, after, size),
+    )
+
+
+def _moved(places: np.ndarray, motion: Motion) -> np.ndarray:
+    """(2, ...): where places, x and y apart, go."""
+    points = torch.from_numpy(places.reshape(2, -1)).mT[None]
+    return motion.field.points(points)[0].mT.numpy().reshape(places.shape)
+
+
+def _outlines(boxes: np.ndarray, how: str) -> np.ndarray:
+    """(2, N, P): points around boxes."""
+    if how == "mask":
         raise ValueError(
             '`box` of the warp must be "outline" or "ellipse" here, got "mask", which needs the '
             "mask of every object beside its box. Choose one of those."
         )
-    values = torch.from_numpy(np.ascontiguousarray(boxes[:, :4], dtype=np.float32))
-    low, high = values[:, None, :2], values[:, None, 2:]
-    outlines = low + _OUTLINES[motion.box] * (high - low)
-    moved = motion.field.points(outlines.reshape(1, -1, 2)).view(outlines.shape)
-    around, visible = resample.enclosure(moved, motion.min_visible)
-    kept = visible.numpy()
+    low, high = boxes[:, :4].astype(np.float32).T.reshape(2, 2, -1, 1)
+    outlines: np.ndarray = low + _OUTLINES[how] * (high - low)
+    return outlines
+
+
+def _put_around(boxes: np.ndarray, outlines: np.ndarray, motion: Motion) -> np.ndarray:
+    around, kept = _enclosure(outlines, motion.min_visible)
     rows: np.ndarray = _as_float(boxes)[kept]
-    rows[:, :4] = around.numpy()[kept]
+    rows[:, :4] = around[kept]
     return rows
+
+
+def _enclosure(outlines: np.ndarray, min_visible: float) -> tuple[np.ndarray, np.ndarray]:
+    """`resample.enclosure`, (N, 4) and (N,), of outlines (2, N, P): numpy is faster for so few."""
+    whole = np.stack([outlines.min(axis=2), outlines.max(axis=2)])
+    shown = np.minimum(np.maximum(whole, 0), 1)
+    (width, height), (all_width, all_height) = shown[1] - shown[0], whole[1] - whole[0]
+    share = width * height >= min_visible * (all_width * all_height)
+    return shown.reshape(4, -1).T, (width > 0) & (height > 0) & share
 
 
 def move_oriented(boxes: np.ndarray, motion: Motion, size: Sequence[int]) -> np.ndarray:
@@ -233,13 +271,13 @@ def move_oriented(boxes: np.ndarray, motion: Motion, size: Sequence[int]) -> np.
     scale = np.array([size[1], size[0]], dtype=np.float64)
     middle = (boxes[:, None, :2] + boxes[:, None, 2:4]) / 2 * scale
     extent = (boxes[:, None, 2:4] - boxes[:, None, :2]) * scale
-    straight = (_OUTLINES["outline"].numpy() - 0.5) * extent
+    straight = (_OUTLINES["outline"].transpose(1, 2, 0) - 0.5) * extent
     outlines = (middle + straight @ _turns(boxes[:, 4])) / scale
-    places = torch.from_numpy(outlines.astype(np.float32))
-    moved = motion.field.points(places.view(1, -1, 2)).view(places.shape)
-    kept = resample.enclosure(moved, motion.min_visible)[1].numpy()
+    moved = _moved(outlines.astype(np.float32).transpose(2, 0, 1), motion)
+    kept = _enclosure(moved, motion.min_visible)[1]
     rows: np.ndarray = _as_float(boxes)[kept]
-    for row, points in zip(rows, moved[kept].numpy() * np.float32(scale), strict=True):
+    pixels = np.ascontiguousarray(moved.transpose(1, 2, 0)[kept] * np.float32(scale))
+    for row, points in zip(rows, pixels, strict=True):
         (x, y), (width, height), angle = cv2.minAreaRect(points)
         quarters = round((row[4] - angle) / 90)
         if quarters % 2:
@@ -259,21 +297,23 @@ def _turns(degrees: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
 
 
-def move_points(points: np.ndarray, motion: Motion, size: Sequence[int]) -> np.ndarray:
-    """(N, 2+): x and y in pixels, whole numbers at centres; other columns, order and count stay.
+def _as_fractions(points: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(2, N): x and y of points in pixels."""
+    return ((points[:, :2] + 0.5) / (size[1], size[0])).T.astype(np.float32)
+
+
+def _put_at(
+    points: np.ndarray, before: np.ndarray, after: np.ndarray, size: Sequence[int]
+) -> np.ndarray:
+    """Points that go from one place to another.
 
     The host drops a point at -1e-7. So rounding must not push one off the border: a displacement is
     added to the given place, and what is off by no more than rounding is put back.
     """
-    if len(points) == 0:
-        return points.copy()
     scale = np.array([size[1], size[0]], dtype=np.float64)
-    before = ((points[:, :2] + 0.5) / scale).astype(np.float32)
-    after = motion.field.points(torch.from_numpy(before)[None])[0].numpy()
     moved = _as_float(points)
-    places = moved[:, :2] + (after.astype(np.float64) - before) * scale
-    rounding = 4 * np.finfo(np.float32).eps * scale
-    moved[:, :2] = np.where((places < 0) & (places > -rounding), 0, places)
+    places = moved[:, :2] + (after.astype(np.float64) - before).T * scale
+    moved[:, :2] = np.where((places < 0) & (places > -_ROUNDING * scale), 0, places)
     return moved
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,19 +64,21 @@ class Pool:
         """The motion of one row."""
         return _PooledField(self, row, label)
 
-    @torch.no_grad()
     def lattice(self, row: int, label: int, back: bool) -> Tensor | None:
         """(1, rows, columns, 2): its lattice, or that of its inverse, if it has one."""
         made = self._lattices.setdefault((label, back), {})
         number, place = divmod(row, _BLOCK)
         if number not in made:
-            self.plan(row, label)
-            rows = slice(number * _BLOCK, (number + 1) * _BLOCK)
-            plan = {name: value[rows] for name, value in self._plans[label].items()}
-            field = self.method.field(plan)
-            made[number] = (field.lattice_back if back else field.lattice)((_SIZE, _SIZE))
+            made[number] = self._block(number, label, back)
         block = made[number]
         return None if block is None else block[place : place + 1]
+
+    @torch.no_grad()
+    def _block(self, number: int, label: int, back: bool) -> Tensor | None:
+        self.plan(0, label)
+        rows = slice(number * _BLOCK, (number + 1) * _BLOCK)
+        field = self.method.field({name: value[rows] for name, value in self._plans[label].items()})
+        return (field.lattice_back if back else field.lattice)((_SIZE, _SIZE))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what it has made: another process makes that again."""
@@ -100,29 +103,28 @@ class _PooledField(Field):
 
     def points(self, points: Tensor) -> Tensor:
         """Interpolated in the inverse, then corrected by what the picture shows at that place, so
-        that points stay with the picture."""
+        that points stay with the picture. They are so few that what counts is how many steps there
+        are; small ones take numpy less than torch, where x and y are apart."""
         back, forth = self.lattice_back(None), self.lattice(None)
-        places = 2 * points - 1  # from -1 to 1, as torch counts them
-        if back is None or forth is None or not places.abs().amax() <= 1:
+        given = points.mT[:, :, None].numpy()
+        places = 2 * given - 1  # from -1 to 1, as torch counts them
+        if back is None or forth is None or not np.abs(places).max() <= 1:
             return self._exact().points(points)
         back, forth = back.permute(0, 3, 1, 2), forth.permute(0, 3, 1, 2)
         moved = _interpolated(back, places)
-        inside = (moved - 0.5).abs().amax(dim=2, keepdim=True) <= 0.5
-        shown = _interpolated(forth, 2 * moved - 1)
-        again = _interpolated(back, places + 2 * (points - shown))
-        return torch.where(inside, again, moved)
+        there = 2 * moved - 1
+        again = _interpolated(back, places + 2 * (given - _interpolated(forth, there)))
+        inside = np.abs(there).max(axis=1, keepdims=True) <= 1
+        return torch.from_numpy(np.where(inside, again, moved))[:, :, 0].mT
 
     def points_back(self, points: Tensor) -> Tensor:
         return self._exact().points_back(points)
-
-    def grid(self, size: Any, like: Tensor) -> Tensor:
-        return self._exact().grid(size, like)
 
     def _exact(self) -> Field:
         return self.pool.method.field(self.pool.plan(self.row, self.label))
 
 
-def _interpolated(lattice: Tensor, places: Tensor) -> Tensor:
-    """(1, N, 2): what a lattice (1, 2, rows, columns) from border to border says at places."""
-    found = F.grid_sample(lattice, places[:, None], padding_mode="border", align_corners=True)
-    return found[:, :, 0].mT
+def _interpolated(planes: Tensor, places: np.ndarray) -> np.ndarray:
+    """(1, 2, 1, N): what a lattice (1, 2, rows, columns) from border to border says at places."""
+    grid = torch.from_numpy(places).permute(0, 2, 3, 1)
+    return F.grid_sample(planes, grid, padding_mode="border", align_corners=True).numpy()

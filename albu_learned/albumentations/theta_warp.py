@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from albu_learned import checks
 from albu_learned.albumentations import host
@@ -100,16 +99,16 @@ class ThetaWarp(WarpTransform):
         self.pool = checks.integer("pool", pool, 0)
         self._pool = Pool(warp, self.pool) if self.pool else None
 
-    @torch.no_grad()
     def sample(self, data: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """The plan of one image; from the pool also its place there, so that it is found again."""
         if self._pool is None:
             return super().sample(data, rng)
         self.refuse_tensors(data)
-        given = self.read(data)
-        self._live.check(given)
-        row = int(rng.integers(self.pool))
-        label = 0 if given.labels is None else int(given.labels)
+        row, label = int(rng.integers(self.pool)), 0
+        if self._live.needs:
+            given = self.read(data)
+            self._live.check(given)
+            label = 0 if given.labels is None else int(given.labels)
         return {"plan": {**self._pool.record(row, label), _ROW: {"row": row, "label": label}}}
 
     def _field(self, plan: dict[str, Any]) -> Field:

@@ -19,11 +19,14 @@ __all__ = ["WarpTransform"]
 
 
 class _Last(threading.local):
-    """The motion of this thread's last plan: image, mask, boxes and points of one call share it."""
+    """The motion of this thread's last plan: image, mask, boxes and points of one call share it.
+    Points are moved along with the boxes if these come first, and wait here for their turn."""
 
     plan: Any = None
     method: Any = None
     motion: Any = None
+    points: Any = None  # those of this call that have not been moved
+    ahead: tuple[Any, Any] = (None, None)  # those that have, before and after
 
 
 _LAST = _Last()
@@ -68,7 +71,6 @@ class WarpTransform(Door, host.Dual):
         super().__init__(p=p)
         self.hold(method, Warp, label_key, classes)
 
-    @torch.no_grad()
     def _motion(self, plan: dict[str, Any]) -> remap.Motion:
         if _LAST.plan is not plan or _LAST.method is not self._live:
             method = self._live
@@ -101,16 +103,33 @@ class WarpTransform(Door, host.Dual):
         moved = [self.apply_to_mask3d(mask3d, *args, **params) for mask3d in masks3d]
         return np.stack(moved) if moved else masks3d
 
+    def apply_with_params(self, sampled_params: Any, *args: Any, **data: Any) -> Any:
+        _LAST.points = data.get("keypoints")
+        try:
+            return super().apply_with_params(sampled_params, *args, **data)
+        finally:
+            _LAST.points, _LAST.ahead = None, (None, None)
+
     @torch.no_grad()
     def apply_to_bboxes(
-        self, bboxes: np.ndarray, plan: dict[str, Any], **params: Any
+        self, bboxes: np.ndarray, plan: dict[str, Any], shape: Sequence[int], **params: Any
     ) -> np.ndarray:
+        motion = self._motion(plan)
         if params.get("bbox_type") == "obb":  # of AlbumentationsX
-            return remap.move_oriented(bboxes, self._motion(plan), params["shape"])
-        return remap.move_boxes(bboxes, self._motion(plan))
+            return remap.move_oriented(bboxes, motion, shape)
+        points = _LAST.points
+        if points is None or _LAST.ahead[0] is points:
+            return remap.move_boxes(bboxes, motion)
+        bboxes, moved = remap.move_boxes_and_points(bboxes, points, motion, shape)
+        _LAST.ahead = (points, moved)
+        return bboxes
 
     @torch.no_grad()
     def apply_to_keypoints(
         self, keypoints: np.ndarray, plan: dict[str, Any], shape: Sequence[int], **params: Any
     ) -> np.ndarray:
+        before, after = _LAST.ahead
+        if before is keypoints:
+            return after
+        _LAST.points = None
         return remap.move_points(keypoints, self._motion(plan), shape)

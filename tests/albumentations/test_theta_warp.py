@@ -158,10 +158,6 @@ def test_the_fast_map_is_the_field_s_grid(size):
         exact = field.grid(size, torch.empty(0))[0].numpy() * np.array(size[::-1])
         fast = Motion(field, "border").centres(size) + 0.5
         assert np.abs(exact - fast).max() < 0.05
-    a, b = Motion(field, "border").maps(np.zeros((*size, 3), np.uint8))
-    if b is not None:  # fixed points of 1/32 px
-        fixed = a + np.stack([b % 32, b // 32], axis=-1) / 32
-        assert np.abs(fixed - (fast - 0.5)).max() <= 1 / 64 + 1e-3
 
 
 def test_the_pool_is_the_exact_motion_within_its_error():
@@ -182,6 +178,59 @@ def test_the_pool_is_the_exact_motion_within_its_error():
         outside = np.array([[-3.0, 20], [30, 30]])  # goes the exact way
         moved = remap.move_points(outside, near, (256, 256))
         assert np.allclose(moved, remap.move_points(outside, far, (256, 256)), atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [20, 48, 90])
+def test_small_pictures_are_of_the_pool_too(side):
+    transform = ThetaWarp(std=0.05, pool=4, p=1)
+    exact = transform._live.field(transform._pool.plan(3, 0)).grid((side, side), torch.empty(0))
+    near = transform._pool.field(3, 0).grid((side, side), torch.empty(0))
+    assert not torch.equal(near, exact)
+    assert (near - exact).abs().max() * side < 0.1
+
+
+@pytest.mark.parametrize("pool", [0, 8])
+def test_points_that_wait_for_the_boxes_go_where_they_would_alone(pool):
+    transform = ThetaWarp(std=0.05, pool=pool, p=1)
+    plan = transform.sample({"image": picture()}, np.random.default_rng(2))["plan"]
+    motion = transform._motion(plan)
+    bboxes = np.array([[0.1, 0.2, 0.5, 0.6, 7], [0.4, 0.4, 0.9, 0.8, 8]], np.float32)
+    table = np.array([[5, 9, 0, 0, 0], [31, 20, 0, 0, 0], [39, 31, 0, 0, 0]], np.float32)
+    around, moved = remap.move_boxes_and_points(bboxes, table, motion, (32, 40))
+    assert np.allclose(around, move_boxes(bboxes, motion), atol=1e-6)
+    assert np.allclose(moved, remap.move_points(table, motion, (32, 40)), atol=1e-4)
+    assert np.abs(moved - table).max() > 0.5
+    for some in (bboxes, bboxes[:0]):
+        for others in (table, table[:0]):
+            around, moved = remap.move_boxes_and_points(some, others, motion, (32, 40))
+            assert (len(around), len(moved)) == (len(some), len(others))
+
+
+def test_the_order_of_targets_does_not_matter():
+    both = composed(ThetaWarp(std=0.05, pool=8, p=1))
+    first, *others = (
+        (both.set_random_seed(3), both(**{key: given(scene())[key] for key in keys}))[1]
+        for keys in (
+            ("image", "bboxes", "names", "keypoints"),
+            ("keypoints", "names", "bboxes", "image"),
+            ("image", "keypoints", "bboxes", "names"),
+        )
+    )
+    for other in others:
+        assert np.allclose(first["bboxes"], other["bboxes"], atol=1e-3)
+        assert np.allclose(first["keypoints"], other["keypoints"], atol=1e-3)
+    assert np.abs(np.asarray(first["keypoints"])[:, :2] - CENTRES).max() > 1
+
+
+@pytest.mark.parametrize("padding", ["border", "zeros", "reflection"])
+def test_three_channels_of_bytes_move_as_one_does(padding):
+    core = al.ThetaWarp(std=0.1, padding=padding)
+    field = core.field(core.plan(al.Batch(), core.draw(1, torch.Generator().manual_seed(1))))
+    motion, image = Motion(field, padding), picture(70, 80)[::-1, ::-1]
+    apart = [move_image(image[..., channel], motion) for channel in range(3)]
+    moved = move_image(image, motion)
+    assert moved.flags.c_contiguous
+    assert np.abs(moved.astype(int) - np.stack(apart, axis=-1)).max() <= 6  # of OpenCV's rounding
 
 
 def test_a_pool_is_the_same_in_every_process_and_order():
