@@ -101,14 +101,16 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def write(part: Part, about: About, card: str, folder: Path) -> None:
+def write(part: Part, about: About, card: str, folder: Path, before: Path | None = None) -> None:
     """Writes the artifact. The card goes first, by which the folder is known as an artifact's; the
     config goes last: without it a folder cannot be read, so an interrupted write is never read as a
-    mixture of an old and a new one."""
+    mixture of an old and a new one. The picture comes along from the folder where it was before."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, **describe(part), "about": asdict(about)}
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False)
     (folder / CONFIG).unlink(missing_ok=True)
+    if before is not None and (before / PICTURE).is_file():
+        write_atomically(folder / PICTURE, (before / PICTURE).read_bytes())
     if (folder / PICTURE).is_file():
         card = f"{card}\n![What it does to samples]({PICTURE})\n"
     write_atomically(folder / CARD, card.encode())

@@ -59,6 +59,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.about = About()
+        self._folder: Path | None = None  # where it lies, with its picture
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -225,8 +226,22 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
             return _load_as(cls, Path(name))  # it can only be a folder, and raises what is wrong
         return super().from_pretrained(name, **options)
 
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Uploads the artifact; with the picture, if one is where it was saved or loaded from.
+
+        Args:
+            repo_id: the repository, as "user/name".
+            **options: see `huggingface_hub.ModelHubMixin.push_to_hub`.
+        """
+        folder = self._folder
+        try:
+            return super().push_to_hub(repo_id, **options)
+        finally:
+            self._folder = folder  # not the temporary one from which it is uploaded
+
     def _save_pretrained(self, save_directory: Path) -> None:
-        artifact.write(self, self.about, self.card(), Path(save_directory))
+        artifact.write(self, self.about, self.card(), Path(save_directory), self._folder)
+        self._folder = Path(save_directory).absolute()
 
     @classmethod
     def _from_pretrained(
@@ -301,7 +316,7 @@ def _what_it_is(given: object) -> str:
 def _load_as(kind: type[M], folder: Path) -> M:
     method, about = artifact.read(folder, kind)
     assert isinstance(method, kind)
-    method.about = about
+    method.about, method._folder = about, folder.absolute()
     return method.eval()
 
 

@@ -299,12 +299,13 @@ def test_what_cannot_be_saved_is_named(tmp_path):
         Holder(torch.zeros(2)).save_pretrained(tmp_path)
 
 
-def test_pushes_what_it_saves(monkeypatch):
-    """The hub's own upload call, stopped at the network's edge."""
+@pytest.fixture
+def pushed(monkeypatch):
+    """What went to the hub's own upload call, stopped at the network's edge."""
     seen = {}
 
     def upload(self, *, repo_id, folder_path, **_):
-        seen.update(repo=repo_id, names=sorted(p.name for p in folder_path.iterdir()))
+        seen[repo_id] = {path.name: path.read_bytes() for path in folder_path.iterdir()}
         return "url"
 
     monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", upload)
@@ -312,8 +313,25 @@ def test_pushes_what_it_saves(monkeypatch):
         "huggingface_hub.HfApi.create_repo",
         lambda self, repo_id, **_: type("R", (), {"repo_id": repo_id}),
     )
+    return seen
+
+
+def test_pushes_what_it_saves(pushed):
     toys.ClassShift().push_to_hub("someone/shift")
-    assert seen == {
-        "repo": "someone/shift",
-        "names": ["README.md", "config.json", "model.safetensors"],
-    }
+    assert sorted(pushed["someone/shift"]) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_pushes_the_picture_that_lies_in_its_folder(pushed, folder):
+    saved = toys.ClassShift()
+    saved.save_pretrained(folder)
+    (folder / "preview.png").write_bytes(b"picture")
+    for method in (saved, al.load(folder), toys.ClassShift.from_pretrained(folder)):
+        for repository in ("someone/once", "someone/twice"):
+            assert method.push_to_hub(repository) == "url"
+            found = pushed.pop(repository)
+            assert found["preview.png"] == b"picture"
+            assert b"(preview.png)" in found["README.md"]
+    saved.save_pretrained(folder, push_to_hub=True, repo_id="someone/saved")
+    assert pushed["someone/saved"]["preview.png"] == b"picture"
+    al.load(folder).with_arguments(noise=0.25).push_to_hub("someone/other")  # shown nowhere
+    assert "preview.png" not in pushed["someone/other"]

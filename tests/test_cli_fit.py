@@ -16,6 +16,7 @@ pytest.importorskip("sklearn", reason="the extra `cli` is not installed")
 import albu_learned as al
 from albu_learned import cli, preview
 from albu_learned.cli import fitting
+from albu_learned.methods.theta_warp import method as theta_warp
 from tests.data import cases
 from tests.test_cli import failure, run
 
@@ -123,6 +124,53 @@ def test_options_reach_the_fit_and_the_preview_draws_series(waves, tmp_path, mon
     assert (out / "preview.png").read_bytes() == before
 
 
+def test_most_of_0_is_all(digits, tmp_path, monkeypatch):
+    with np.load(digits) as given:
+        images, labels = (np.concatenate([given[name]] * 9) for name in "xy")
+    np.savez(tmp_path / "many.npz", x=images, y=labels)  # 162 a class, 113 of them to learn from
+    collected, collect = [], theta_warp.collect
+
+    def watched(*given):
+        collected.append(collect(*given))
+        raise KeyboardInterrupt  # nobody needs the fit itself
+
+    monkeypatch.setattr(theta_warp, "collect", watched)
+    given = ["fit", "theta-warp", str(tmp_path / "many.npz"), "-o", str(tmp_path / "w"), *OPTIONS]
+    for most in ([], ["--most", "0"]):
+        assert run(*given, *most).exit_code == 130
+    assert [sample.labels.bincount().tolist() for sample in collected] == [[100] * 3, [113] * 3]
+
+
+@pytest.mark.parametrize("box", ["outline", "mask"])
+def test_boxes_of_a_detection_set_follow_the_warp(tmp_path, monkeypatch, box):
+    (tmp_path / "yolo").mkdir()
+    cases.yolo(tmp_path / "yolo")
+    cases.picture(tmp_path / "yolo" / "images" / "train" / "train1.png", size=(4, 4))
+    outline = "0 0.25 0.5 0.75 0.5 0.5 1.0\n"
+    cases.label(tmp_path / "yolo", "train", 1, f"1 {cases.BOX}\n{outline}")
+    al.ThetaWarp(std=0.1, box=box).save_pretrained(tmp_path / "w")
+    drawn, save = [], preview.save
+
+    def watched(figure, path):
+        drawn.append(figure)
+        return save(figure, path)
+
+    monkeypatch.setattr(preview, "save", watched)
+    result = run("preview", str(tmp_path / "w"), str(tmp_path / "yolo"))
+    assert result.exit_code == 0, result.output
+    (figure,) = drawn
+    axes = np.array(figure.axes).reshape(4, 2)  # the third image shows no object
+    height, width = axes[0, 0].images[0].get_array().shape[:2]
+    assert (height, width) == (205, 256)  # 8 x 10 pixels, and so the other one
+    boxes = [[patch.get_bbox().extents + 0.5 for patch in one.patches] for one in axes.flat]
+    assert boxes[0][0] == pytest.approx(np.array([96, 0.375 * 205, 160, 0.625 * 205]))
+    assert boxes[1][1] == pytest.approx(np.array([64, 102.5, 192, 205]))
+    assert [len(row) for row in boxes] == [1, 2] * 4
+    assert not np.allclose(boxes[2][0], boxes[0][0], atol=1)
+    assert al.load(tmp_path / "w").box == box
+    assert shown(tmp_path / "w" / "preview.png").std() > 0.1
+
+
 def test_a_preview_needs_no_data_and_joins_the_card(tmp_path):
     drawn = []
     for number, method in enumerate((al.ThetaWarp(), al.ZetaMixup(num_classes=10))):
@@ -202,6 +250,7 @@ FIT = ["fit", "theta-warp", "digits.npz", "-o", "w"]
         (["fit", "theta-warp", "yolo", "-o", "w"], "which is for detection"),
         (["preview", "none"], "`folder` must be an artifact"),
         (["preview", "mix", "yolo"], "which is for detection"),
+        (["preview", "by class", "yolo"], "which is for detection"),
         (["preview", "mix", "-o", "a.jpg"], "must end in .png"),
         (["preview", "paint"], "which is of the kind 'generate'"),
     ],
@@ -216,6 +265,7 @@ def test_what_the_user_did_wrong_is_one_line(
     (tmp_path / "yolo").mkdir()
     cases.yolo(tmp_path / "yolo")
     al.ZetaMixup(num_classes=10).save_pretrained("mix")
+    al.ThetaWarp(distributions=2).save_pretrained("by class")
     toys.BoxPaint().save_pretrained("paint")
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:

@@ -3,6 +3,7 @@
 (typer reads the annotations of a command as it finds them, so they are not postponed here.)
 """
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,7 +15,9 @@ import torch
 
 from albu_learned import Batch, Method, checks, load, preview
 from albu_learned.artifact import PICTURE
-from albu_learned.data import Data, open_data
+from albu_learned.batch import Rows
+from albu_learned.data import Boxes, Data, open_data
+from albu_learned.kinds import Warp
 from albu_learned.method import methods
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ __all__ = ["declare", "run_fit", "run_preview"]
 
 Say = Callable[[str], object]
 _SHOWN, _LENGTH = 8, 100  # samples in a picture; steps of a series that is made up
+_LONGEST = 256  # pixels of an image with boxes
 
 
 def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], object]) -> None:
@@ -84,7 +88,7 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
     def preview_(
         folder: Annotated[Path, argument(metavar="DIR", help="The artifact.")],
         data: Annotated[
-            Path | None, argument(help="Samples to show; digits or waves if left out.")
+            Path | None, argument(help="Samples to show, boxes too; digits or waves if left out.")
         ] = None,
         out: Annotated[
             Path | None, option("--out", "-o", help="The picture, a .png; DIR/preview.png.")
@@ -106,7 +110,7 @@ def run_fit(options: Mapping[str, Any], say: Say) -> None:
     opening = {key: given.pop(key) for key in ("image_size", "groups", "kind")}
     chosen = _chosen(given, name, method)
     preview.new_figure(1, 1)  # without matplotlib there is no need to begin
-    opened = _open(data, **opening)
+    opened = _classified(open_data(data, **opening), data)
     say(
         f"Fitting {method.__name__} to {opened.name}: {len(opened.train):,} {_rows(opened)} to "
         f"learn from, {len(opened.classes)} classes."
@@ -135,8 +139,7 @@ def run_preview(
     if data is None:
         batch, classes = _made_up(method), None
     else:
-        opened = _open(data, **how)
-        batch, classes = _samples(opened, method), opened.classes
+        batch, classes = _shown(data, method, how)
     _draw(method, batch, classes, path, seed)
     if out is None:
         method.save_pretrained(folder)  # so that its card shows the picture
@@ -193,8 +196,7 @@ def _cells(text: str) -> int | tuple[int, ...]:
     return numbers if len(numbers) == 2 else numbers[0]
 
 
-def _open(path: Path, **how: Any) -> Data:
-    opened = open_data(path, **how)
+def _classified(opened: Data | Boxes, path: Path) -> Data:
     if not isinstance(opened, Data):
         raise ValueError(
             f"`data` must be a data set of classes, got {str(path)!r}, which is for "
@@ -205,6 +207,17 @@ def _open(path: Path, **how: Any) -> Data:
 
 def _rows(data: Data) -> str:
     return "series" if data.kind == "series" else "images"
+
+
+def _shown(path: Path, method: Method, how: Mapping[str, Any]) -> tuple[Batch, Any]:
+    """Samples of a data set: with their classes or, of one for detection, with their boxes."""
+    opened = open_data(path, **how)
+    if isinstance(opened, Boxes) and isinstance(method, Warp) and "labels" not in method.needs:
+        rows = opened.present.any(dim=1).nonzero()[:_SHOWN, 0]
+        images, boxes = opened.read(rows, _LONGEST)
+        return Batch(images=images, boxes=Rows.of(boxes)), None
+    data = _classified(opened, path)
+    return _samples(data, method), data.classes
 
 
 def _samples(data: Data, method: Method) -> Batch:
@@ -239,6 +252,9 @@ def _draw(method: Method, batch: Batch, classes: Any, path: Path, seed: int) -> 
     names = None if "labels" in method.needs and method.about.classes is None else classes
     if method.about.classes is not None and "labels" in method.needs:
         names = method.about.classes
+    if isinstance(method, Warp) and method.box == "mask" and batch.instances is None:
+        method = copy.copy(method)
+        method.box = "outline"  # where there are no masks
     figure = preview.samples(
         method, batch, names, type(method).__name__, torch.Generator().manual_seed(seed)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,8 +21,7 @@ from albu_learned.comparison.measures import calibration_bins, measures
 from albu_learned.comparison.result import MEASURES
 from albu_learned.comparison.study import Cell, Study
 from albu_learned.comparison.train import Feed, Run, predict, state_of, together, train
-from albu_learned.data import Data
-from albu_learned.spec import Entry
+from albu_learned.data import Data, Rows
 
 __all__ = ["fitted", "forget", "test_cell", "train_cell"]
 
@@ -118,21 +118,32 @@ def _fitted(study: Study, cell: Cell, feed: Feed, fold: int | None = None) -> Ar
     """The cell's arm with what has to be fitted fitted to these rows, and to no others."""
     if not cell.arm.fits:
         return cell.arm
-    images, labels = feed[torch.arange(len(feed))], feed.labels
-    groups = _classified(study).train.groups
-    how = {
-        "groups": None if groups is None else groups[feed.numbers],
-        "seed": subsets.derived("fit", *_purpose(cell, fold)),
-        "classes": list(study.data.classes),
-        "device": feed.device,
-    }
+    data = _classified(study)
+    own = replace(data, train=_FitRows(feed))
+    how = {"seed": subsets.derived("fit", *_purpose(cell, fold)), "device": feed.device}
     try:
-        return cell.arm.with_fits(lambda entry: entry.fit_to(images, labels, **how))
+        return cell.arm.with_fits(lambda entry: entry.fit_to(own, **how))
     except ValueError as error:
-        if not _alone(labels):
+        if not _alone(feed.labels):
             raise
         warnings.warn(f"{cell}: {error} It is used without a fit.", stacklevel=2)
-        return cell.arm.with_fits(Entry.unfitted)
+        return cell.arm.with_fits(lambda entry: entry.unfitted(data.shape))
+
+
+class _FitRows(Rows):
+    """The rows of a feed, of which a fit reads those that it uses."""
+
+    def __init__(self, feed: Feed) -> None:
+        groups = feed.rows.groups
+        self.feed, self.labels = feed, feed.labels.cpu()
+        self.groups = None if groups is None else groups[feed.numbers]
+
+    def read(self, indices: Tensor) -> Tensor:
+        return self.feed.read(indices).cpu()
+
+    def check(self) -> Sequence[bytes]:
+        every = self.feed.rows.check()
+        return [every[number] for number in self.feed.numbers.tolist()]
 
 
 def _alone(labels: Tensor) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 
 from albu_learned import checks
 from albu_learned.comparison import cells
-from albu_learned.engine import Task, check, run
 from albu_learned.comparison.finish import Comparison, finish
 from albu_learned.comparison.prepare import prepare
 from albu_learned.comparison.result import size_name
@@ -21,6 +20,7 @@ from albu_learned.comparison.study import Cell, Source, Study, forget_data
 from albu_learned.comparison.words import counted
 from albu_learned.comparison.work import test_work, train_work
 from albu_learned.data import Boxes, Data
+from albu_learned.engine import Task, check, run
 
 __all__ = ["Comparison", "carry_out", "compare", "set_up"]
 

@@ -21,7 +21,6 @@ from albu_learned.comparison.settings import OWN, Settings
 from albu_learned.comparison.study import Source, Study
 from albu_learned.comparison.subsets import subset
 from albu_learned.data import Boxes, Data, check_rows
-from albu_learned.spec import Entry
 
 __all__ = ["prepare"]
 
@@ -153,7 +152,8 @@ def _check_epochs(arm: Arm, study: Study, data: Data) -> None:
 def _try(arm: Arm, study: Study, images: Tensor, labels: Tensor) -> None:
     """Every strength of an arm on a few rows: what it needs and what it breaks."""
     data = study.data
-    arm = arm.with_fits(Entry.unfitted)  # a few rows are too few to fit to
+    shape = images.shape[1:]
+    arm = arm.with_fits(lambda entry: entry.unfitted(shape))  # a few rows are too few to fit to
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for strength in arm.candidates or ({},):

@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from albu_learned.artifact import write_atomically
+from albu_learned.lock import alone
 
 __all__ = ["Store"]
 
@@ -40,14 +42,12 @@ class Store:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         (self.folder / WEIGHTS).mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(self._lock, self.folder)
+        with ExitStack() as held:
+            held.enter_context(alone(self.folder, self.folder / LOCK, "running a comparison"))
             self._file = os.open(self.folder / CELLS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        except BaseException:
-            os.close(self._lock)
-            raise
-        self._drop_unfinished()
+            held.callback(os.close, self._file)
+            self._drop_unfinished()
+            self._held = held.pop_all()
 
     def __enter__(self) -> Store:
         return self
@@ -62,8 +62,7 @@ class Store:
 
     def close(self) -> None:
         """Lets others work in the folder."""
-        os.close(self._file)
-        os.close(self._lock)
+        self._held.close()
 
     def read(self) -> dict[str, dict[str, dict[str, Any]]]:
         """For every cell its stages, and for each of them its values. The first line counts."""
@@ -145,17 +144,3 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     if not isinstance(cell, dict) or {name: type(part) for name, part in cell.items()} != LINE:
         return None
     return cell
-
-
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: nobody is refused
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BlockingIOError(
-            f"`folder` must be used by one process at a time, got {str(folder)!r}, in which "
-            "another is running a comparison. Wait for it, or choose another."
-        ) from error

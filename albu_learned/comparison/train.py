@@ -57,9 +57,13 @@ class Feed:
         return twin
 
     def __getitem__(self, chosen: Tensor) -> Tensor:
+        return as_floats(self.read(chosen).to(self.device))
+
+    def read(self, chosen: Tensor) -> Tensor:
+        """Some of the rows as they are stored."""
         if self.kept is None:
-            return as_floats(self.rows.read(self.numbers[chosen]).to(self.device))
-        return as_floats(self.kept[chosen.to(self.device)])
+            return self.rows.read(self.numbers[chosen])
+        return self.kept[chosen.to(self.device)]
 
 
 @dataclass

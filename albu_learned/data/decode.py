@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["squares", "unreadable"]
+__all__ = ["alike", "squares", "unreadable"]
 
 THREADS = min(8, os.cpu_count() or 1)
 
@@ -28,6 +28,17 @@ def squares(paths: Sequence[Path], size: int) -> Tensor:
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(put, range(len(paths))))  # a list, so that errors are raised here
     return result
+
+
+def alike(paths: Sequence[Path], longest: int) -> Tensor:
+    """The images as (n, 3, H, W) uint8: all in the shape of the first, with so many pixels along
+    the longer side, so that what has another is stretched."""
+    pictures = [_load(path) for path in paths]
+    scale = longest / max(pictures[0].size)
+    size = [max(1, round(scale * pixels)) for pixels in pictures[0].size]
+    bilinear = _pillow()[0].Resampling.BILINEAR
+    arrays = [np.array(picture.resize(size, bilinear)) for picture in pictures]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 
 def unreadable(paths: Sequence[Path]) -> list[str]:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["of", "read"]
+__all__ = ["Shown", "of", "read"]
+
+
+class Shown(NamedTuple):
+    """An object: its class, and x1, y1, x2, y2 of its box as fractions of the image."""
+
+    label: int
+    box: tuple[float, float, float, float]
 
 
 def of(image: Path) -> Path:
@@ -14,29 +22,29 @@ def of(image: Path) -> Path:
     return Path(labels.join(str(image).rsplit(images, 1))).with_suffix(".txt")
 
 
-def read(file: Path, count: int) -> tuple[set[int], list[str]]:
-    """The classes, of `count`, that a label file names, and what is wrong with its lines.
+def read(file: Path, count: int) -> tuple[list[Shown], list[str]]:
+    """The objects, of `count` classes, in a label file, and what is wrong with its lines.
 
     Without a file the image shows no object.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return set(), []
+        return [], []
     except (OSError, ValueError) as error:
-        return set(), [f"{str(file)!r} cannot be read ({error})"]
-    classes, problems = set(), []
+        return [], [f"{str(file)!r} cannot be read ({error})"]
+    found, problems = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            classes.add(_class(line.split(), count))
+            found.append(_shown(line.split(), count))
         except ValueError as error:
             problems.append(f"{str(file)!r}, line {number}: {error}")
-    return classes, problems
+    return found, problems
 
 
-def _class(words: list[str], count: int) -> int:
+def _shown(words: list[str], count: int) -> Shown:
     try:
         numbers = [float(word) for word in words]
     except ValueError:
@@ -48,4 +56,17 @@ def _class(words: list[str], count: int) -> int:
         raise ValueError(f"class {words[0]} is not in 0..{count - 1}")
     if not all(0 <= value <= 1 for value in numbers[1:]):
         raise ValueError(f"coordinates outside of [0, 1]: {' '.join(words[1:])}")
-    return int(numbers[0])
+    return Shown(int(numbers[0]), _box(numbers[1:]))
+
+
+def _box(numbers: list[float]) -> tuple[float, float, float, float]:
+    if len(numbers) > 4:
+        x, y = numbers[::2], numbers[1::2]
+        return min(x), min(y), max(x), max(y)
+    centre_x, centre_y, width, height = numbers
+    return (
+        max(0.0, centre_x - width / 2),
+        max(0.0, centre_y - height / 2),
+        min(1.0, centre_x + width / 2),
+        min(1.0, centre_y + height / 2),
+    )

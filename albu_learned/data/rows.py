@@ -114,6 +114,15 @@ class Boxes:
             )
         return contents(self.train), contents(self.test)
 
+    def read(self, indices: Tensor, longest: int) -> tuple[Tensor, list[Tensor]]:
+        """Training images of those numbers, uint8 (n, 3, H, W), in the shape of the first but with
+        so many pixels along the longer side; and the boxes (N, 4) of each, x1, y1, x2, y2 as
+        fractions."""
+        paths = [self.train[i] for i in row_numbers(indices, len(self.train)).tolist()]
+        shown = [label_file.read(label_file.of(path), len(self.classes))[0] for path in paths]
+        boxes = [torch.tensor([one.box for one in own]).reshape(-1, 4) for own in shown]
+        return decode.alike(paths, longest), boxes
+
 
 def row_numbers(indices: Tensor, count: int) -> Tensor:
     """The numbers of rows that are asked for, checked, as int64 on the CPU."""

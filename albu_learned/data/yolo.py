@@ -49,7 +49,8 @@ def open_boxes(file: Path, groups: Any) -> Boxes:
 def _present(images: list[Path], count: int, file: Path) -> Tensor:
     present = torch.zeros(len(images), count, dtype=torch.bool)
     for i, image in enumerate(images):
-        present[i, list(label_file.read(label_file.of(image), count)[0])] = True
+        shown, _ = label_file.read(label_file.of(image), count)
+        present[i, [one.label for one in shown]] = True
     if not present.any():
         raise ValueError(
             f"The train images of {str(file)!r} must have labels, but none has any. The first is "

@@ -27,14 +27,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
-from torch import Tensor
 
 from albu_learned import checks
+from albu_learned.data import Data
 from albu_learned.kinds import Generate, Mix
 from albu_learned.method import Method, load, methods
 from albu_learned.parts import build, registry
@@ -66,15 +66,24 @@ class Entry:
     fit: dict[str, Any] | None = None  # arguments of `fit`: a comparison fits it anew in every cell
     fitted: Method | None = field(default=None, repr=False, compare=False)  # what came of that
 
-    def fit_to(self, images: Tensor, labels: Tensor, **others: Any) -> Entry:
-        """The same entry with its method fitted to these rows."""
-        how = _parts({**self.arguments, **(self.fit or {})})
+    def fit_to(self, data: Data, **others: Any) -> Entry:
+        """The same entry with its method fitted to open data, as on the command line."""
         wanted: Any = self._class()
-        return replace(self, fitted=wanted.fit(images, labels, progress=False, **others, **how))
+        return replace(self, fitted=wanted.fit(data, progress=False, **others, **self._how()))
 
-    def unfitted(self) -> Entry:
-        """The same entry with its method as it is before a fit, to try what it does."""
-        return replace(self, fitted=self._made(self._class(), None))
+    def unfitted(self, shape: Sequence[int] | None = None) -> Entry:
+        """The same entry with its method as it is before a fit to rows of this shape, to try what
+        it does. What `fit` is given is checked where the method has a class method `unfitted`."""
+        wanted: Any = self._class()
+        try:
+            if not hasattr(wanted, "unfitted"):
+                return replace(self, fitted=self._made(wanted, None))
+            return replace(self, fitted=wanted.unfitted(shape, **self._how()).eval())
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{self.where}: {error}") from error
+
+    def _how(self) -> dict[str, Any]:
+        return _parts({**self.arguments, **(self.fit or {})})
 
     def with_strength(self, strength: Mapping[str, Any]) -> Entry:
         """The same entry with another p, or other arguments of its method."""

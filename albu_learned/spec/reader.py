@@ -6,7 +6,8 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -131,11 +132,27 @@ class _Reader:
             self._fail(keys["until_epoch"], f"{rule}, got {entry.until_epoch}.")
         # Arguments are checked now, not in the middle of a training.
         if made:
-            entry.build()
+            with self._placing(entry, keys):
+                entry.build()
+        if entry.fit is not None:
+            with self._placing(entry, {**keys, **self._keys(keys["fit"], "`fit`")}):
+                entry.unfitted()
         for key, values_ in entry.tries.items():
             for value in values_:
                 self._try(entry, keys.get("try", node), key, value)
         return entry
+
+    @contextmanager
+    def _placing(self, entry: Entry, keys: dict[str, yaml.Node]) -> Iterator[None]:
+        """An error about the entry that begins with one of its keys gets the line of that."""
+        try:
+            yield
+        except (ValueError, TypeError, OSError) as error:
+            message = str(error).removeprefix(f"{entry.where}: ")
+            blamed = next((n for k, n in keys.items() if message.startswith(f"`{k}`")), None)
+            if blamed is None:
+                raise
+            raise type(error)(f"{self._at(blamed)}: {message}") from error
 
     def _check_fit(self, keys: dict[str, yaml.Node], wanted: type[Method]) -> None:
         """What the fit finds out cannot be given; what it takes can, in one place."""
@@ -167,7 +184,8 @@ class _Reader:
     def _try(self, entry: Entry, node: yaml.Node, key: str, value: Any) -> None:
         if key == "p":
             self._checked({"p": node}, "p", checks.between, value, "[0, 1]")
-        entry.with_strength({key: value}).build()
+        with self._placing(entry, {key: node}):
+            entry.with_strength({key: value}).build()
 
     def _method_name(self, node: yaml.Node) -> str:
         name, known = self._value(node), methods()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import albu_learned as al
-from albu_learned.comparison import cells, networks
+from albu_learned.comparison import cells, networks, subsets
 from albu_learned.comparison.arms import arms_of
 from albu_learned.spec import Entry, Given, Step, read
 from tests.comparison import toy_data
@@ -25,8 +25,8 @@ def fits(monkeypatch):
     """What was fitted to, instead of a fit."""
     calls = []
 
-    def fit(images, labels, **how):
-        calls.append((images, labels, how))
+    def fit(data, **how):
+        calls.append((data, data.train.read(torch.arange(len(data.train))), how))
         return al.ThetaWarp(std=0.01)
 
     fit.__signature__ = inspect.signature(al.ThetaWarp.fit)
@@ -42,11 +42,11 @@ def test_an_arm_is_fitted_to_the_rows_that_it_is_trained_on(fits):
     study = toy_data.study(arms=["theta-warp"], sizes=6, steps=2)
     cells.train_cell(study, cell_of(study, "theta-warp"))
     held_out, everything = fits  # once for the hold-out, whatever the strengths; once for good
-    assert len(held_out[0]) == 12
-    assert len(everything[0]) == 18
-    rows = {tuple(image.flatten().tolist()) for image in everything[0]}
-    assert {tuple(image.flatten().tolist()) for image in held_out[0]} < rows
-    assert everything[2]["classes"] == list(toy_data.CLASSES)
+    assert len(held_out[1]) == len(held_out[0].train.labels) == 12
+    assert len(everything[1]) == 18
+    rows = {tuple(image.flatten().tolist()) for image in everything[1]}
+    assert {tuple(image.flatten().tolist()) for image in held_out[1]} < rows
+    assert everything[0].classes == toy_data.CLASSES
     assert held_out[2]["seed"] != everything[2]["seed"]
 
 
@@ -92,10 +92,26 @@ def test_a_spec_says_how_to_fit(tmp_path, fits):
         ("methods: [{method: ThetaWarp, fit: {partner: 5}}]", "Did you mean `partners`"),
         ("methods: [{method: ThetaWarp, fit: {seed: 5}}]", "`seed` is not a key of `fit`"),
         ("methods: [{method: ZetaMixup, fit: {}}]", "`fit` is not a key of ZetaMixup"),
+        (
+            "methods:\n- method: ThetaWarp\n  p: 1\n  fit: {partners: 0}",
+            "yaml, line 4: `partners` must be an integer >= 1, got 0",
+        ),
+        (
+            "methods:\n- method: ThetaWarp\n  fit:\n    partners: 1\n    pairs: nearest",
+            "yaml, line 5: `pairs` must be one of .* got 'nearest'",
+        ),
+        ("methods: [{method: ThetaWarp, fit: {most: 1}}]", "line 1: `most` must be an integer"),
+        ("methods: [{method: ThetaWarp, fit: {per_class: 2}}]", "line 1: `per_class` must be True"),
+        ("methods: [{method: ThetaWarp, fit: {family: cpab}}]", "line 1: `family` must be a Fam"),
+        (
+            "methods:\n- method: ThetaWarp\n  fit: {family: {CPAV: {}}}",
+            "line 3: `family` must name a part .* Did you mean `CPAB`",
+        ),
+        ("methods: [{method: ThetaWarp, fit: {padding: wrap}}]", "line 1: `padding` must be one"),
     ],
 )
 def test_a_wrong_fit_is_named(tmp_path, text, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, TypeError), match=said):
         read(toy_data.written(tmp_path, text))
 
 
@@ -144,8 +160,9 @@ def test_partners_come_from_other_groups(fits):
     given = toy_data.images(train=18, groups=groups)
     study = toy_data.study(given, ["theta-warp"], sizes=6, steps=2)
     cells.train_cell(study, cell_of(study, "theta-warp"))
-    for images, _, how in fits:
-        assert len(how["groups"]) == len(images)
+    for given, images, how in fits:
+        known = [(study.data.train.rows == image).all(-1).all(-1)[:, 0] for image in images]
+        assert given.train.groups.tolist() == [int(groups[which]) for which in known]
         assert how["device"] == torch.device("cpu")
 
 
@@ -159,3 +176,57 @@ def test_partners_come_from_other_groups(fits):
 def test_what_a_fit_finds_out_is_not_given(tmp_path, text, said):
     with pytest.raises(ValueError, match=said):
         read(toy_data.written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [(toy_data.series, 10), (toy_data.images, [4, 4])],
+    ids=["series", "images"],
+)
+def test_the_data_choose_the_family_that_a_spec_leaves_out(tmp_path, given, wanted):
+    path = toy_data.written(tmp_path, "methods: [{method: ThetaWarp, fit: {partners: 1}}]")
+    study = toy_data.study(given(), [path], sizes=2, steps=2)
+    cell = cell_of(study, "spec")
+    for arm in (cells.fitted(study, cell), unfitted(cell.arm, study)):
+        (entry,) = [atom.entry for atom in arm.atoms]
+        assert entry.build().family.arguments()["cells"] == wanted
+
+
+def unfitted(arm, study):
+    return arm.with_fits(lambda entry: entry.unfitted(study.data.shape))
+
+
+def test_a_family_for_other_data_is_refused_before_the_first_training(tmp_path):
+    path = toy_data.written(tmp_path, "methods:\n- {method: ThetaWarp, fit: {family: [9, 9]}}")
+    with pytest.raises(ValueError, match=r"line 2: `family` must have no more cells .*\(4, 4\)"):
+        toy_data.study(arms=[path])
+    with pytest.raises(ValueError, match="line 2: `family` must be one for series"):
+        toy_data.study(toy_data.series(), arms=[path])
+
+
+def test_a_class_of_one_row_is_moved_without_a_fit_by_the_family_of_the_data(tmp_path):
+    path = toy_data.written(tmp_path, "methods: [{method: ThetaWarp, fit: {}}]")
+    study = toy_data.study(toy_data.series(), [path], sizes=1, steps=2)
+    with pytest.warns(UserWarning, match="It is used without a fit"):
+        (atom,) = cells.fitted(study, cell_of(study, "spec")).atoms
+    assert atom.entry.build().family.ndim == 1
+
+
+def test_a_fit_reads_no_more_rows_than_it_uses(tmp_path, monkeypatch):
+    path = toy_data.written(tmp_path, "methods: [{method: ThetaWarp, fit: {most: 2}}]")
+    study = toy_data.study(arms=[path], sizes="all", steps=2)
+    monkeypatch.setattr("albu_learned.comparison.train.KEPT", 0)  # a set too large for the memory
+    cell = cell_of(study, "spec")
+    feed = cells._feed(study, cell)
+    log = toy_data.log_of(study.data)
+    log.clear()
+    few = cells._fitted(study, cell, feed)
+    assert log == [("read train", 6)]
+    everything = al.ThetaWarp.fit(  # the same rows are chosen from all
+        feed[torch.arange(30)],
+        feed.labels,
+        most=2,
+        seed=subsets.derived("fit", 0, study.settings.sizes[0], "all"),
+        progress=False,
+    )
+    assert torch.equal(few.atoms[0].entry.build().factor, everything.factor)

@@ -29,6 +29,19 @@ def test_a_data_set(root, name):
     data.check()
 
 
+def test_images_with_their_boxes(root):
+    """In one size; of outlines the box around them, and what of a box lies in the frame."""
+    cases.picture(root / "images" / "train" / "train1.png", (9, 8, 7), size=(4, 6))
+    cases.label(root, "train", 1, "1 0.25 0.5 0.75 0.5 0.5 1.0\n0 0.1 0.5 0.4 0.5\n")
+    images, boxes = open_data(root).read(torch.tensor([0, 2, 1]), 20)
+    assert (images.shape, images.dtype) == ((3, 3, 16, 20), torch.uint8)
+    assert images[:, :, 3, 3].tolist() == [[200, 30, 60], [200, 30, 60], [9, 8, 7]]
+    found = [torch.tensor(rows).reshape(-1, 4) for rows in ([[0.375, 0.375, 0.625, 0.625]], [])]
+    found.append(torch.tensor([[0.25, 0.5, 0.75, 1.0], [0.0, 0.25, 0.3, 0.75]]))
+    for one, wanted in zip(boxes, found, strict=True):
+        torch.testing.assert_close(one, wanted)
+
+
 def test_val_is_tested_on_without_test(tmp_path):
     data = open_data(cases.yolo(tmp_path, ("train", "val")), kind="detection")
     assert data.tested_on == "val"

@@ -163,7 +163,10 @@ def test_bytes_large_pictures_and_colours():
     [
         (torch.rand(2, 1, 8, 8), torch.rand(3, 1, 8, 8), None, "must be pairs, of the same shape"),
         (torch.rand(0, 1, 8, 8), torch.rand(0, 1, 8, 8), None, "at least one"),
-        (torch.rand(2, 1, 8), torch.rand(2, 1, 8), al.CPAB((2, 2)), r"\(N, C, H, W\) images"),
+        (torch.rand(2, 1, 8), torch.rand(2, 1, 8), al.CPAB((2, 2)), "must be one for series"),
+        (torch.rand(8, 8), torch.rand(8, 8), None, r"\(N, C, H, W\) images, or \(N, C, T\) series"),
+        (torch.rand(2, 9, 9), torch.rand(2, 9, 9), None, r"looks like grey .* sources\[:, None\]"),
+        (torch.rand(2, 9, 9), torch.rand(2, 9, 9), al.Affine(), "looks like grey images"),
         (
             torch.rand(2, 1, 8, 8),
             torch.full((2, 1, 8, 8), torch.nan),
@@ -215,6 +218,28 @@ def test_classes_lean_on_what_they_have_in_common():
 
 def rms_of(family, factor):
     return float((family.metric * (factor @ factor.mT).double()).sum().sqrt())
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_takes_its_own_gradients(mode):
+    """Also of tensors, and with a family, that were made where there are none."""
+    sources, targets, _ = pairs(4, (16, 16), al.AffineCPAB((2, 2)))
+    wanted, _ = al.align(sources, targets, al.AffineCPAB((2, 2)))
+    with mode():
+        family = al.AffineCPAB((2, 2))
+        found, report = al.align(sources.clone(), targets.clone(), family)
+        assert not torch.is_grad_enabled()
+    assert torch.equal(found, wanted)
+    assert not found.requires_grad
+    assert report.kept.all()
+
+
+def test_the_shape_of_the_image_counts_and_not_its_shorter_side():
+    family = al.AffineCPAB((9, 2))  # columns, rows
+    sources, targets, _ = pairs(2, (6, 24), family)
+    assert al.align(sources, targets, family)[0].shape == (2, family.dim)
+    with pytest.raises(ValueError, match=r"no more cells than .* 24 x 6, got .*family=\(3, 2\)"):
+        al.align(sources.mT, targets.mT, family)
 
 
 def test_nothing_that_moves_is_no_distribution():

@@ -1,6 +1,7 @@
 """Fitting a ThetaWarp: what it takes, which pairs it makes, what it learns, and that it goes on."""
 
 import runpy
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -377,6 +378,82 @@ def test_it_works_without_tqdm_and_leaves_the_global_seed(monkeypatch):
     assert warp.factor.isfinite().all()
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_works_where_gradients_are_off(mode):
+    images, labels = digits(each=3)
+    wanted = al.ThetaWarp.fit(images, labels, **FEW)
+    with mode():
+        for given in (images.clone(), images / 255):
+            how = {**FEW, "family": al.CPAB((2, 2))}
+            warp = al.ThetaWarp.fit(given, labels.clone(), **how)
+            assert torch.equal(warp.factor, wanted.factor)
+            assert warp(given).shape == given.shape
+    assert torch.is_grad_enabled()
+    warp.factor.mul_(2)  # an ordinary tensor
+
+
+@pytest.mark.parametrize(("family", "cells"), [(3, 3), (al.AffineCPAB(4), 4)])
+def test_series_of_as_many_channels_as_steps_have_a_family_of_series(family, cells):
+    warp = al.ThetaWarp.fit(IMAGES[:, 0], LABELS, family=family, partners=1, progress=False)
+    assert warp.family.arguments()["cells"] == cells
+
+
+def test_open_series_of_as_many_channels_as_steps_are_known_to_be_series(tmp_path):
+    np.savez(tmp_path / "square.npz", x=np.random.rand(12, 12, 12), y=np.arange(12) % 2)
+    data = open_data(tmp_path / "square.npz", kind="series")
+    assert collect(data, None, None, None, None, 0).images.shape[1:] == (12, 12)
+
+
+class Elsewhere(torch.Tensor):
+    """Stands for a tensor on a GPU: it has to be brought here before numpy may see it."""
+
+    def __array__(self, *_, **__):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_what_is_on_a_gpu_is_brought_here(loaded):
+    images, labels = digits(each=2)
+    there = Streamed(*([row.as_subclass(Elsewhere) for row in rows] for rows in (images, labels)))
+    batches = Streamed([x[None] for x in there.images], [[y] for y in there.labels])
+    given = DataLoader(batches, batch_size=None) if loaded else there
+    sample = collect(given, None, None, None, None, 0)
+    assert type(sample.images) is type(sample.labels) is torch.Tensor
+    assert torch.equal(sample.images, images)
+    assert torch.equal(sample.labels, labels)
+
+
+LOCKED = """
+import sys, time
+import albu_learned as al
+from tests.methods.test_theta_warp_fit import FEW, digits
+def wait(done, total):
+    print("fitting", flush=True)
+    time.sleep(60)
+al.ThetaWarp.fit(*digits(), folder=sys.argv[1], **{**FEW, "chunk": 10, "progress": wait})
+"""
+
+
+def test_two_fits_in_a_folder_are_refused_until_one_dies(tmp_path):
+    pytest.importorskip("fcntl")
+    how = {**FEW, "chunk": 10, "folder": tmp_path}
+    given = [sys.executable, "-c", LOCKED, str(tmp_path)]
+    where = Path(__file__).parents[2]
+    with subprocess.Popen(given, stdout=subprocess.PIPE, text=True, cwd=where) as other:
+        assert other.stdout.readline() == "fitting\n"
+        with pytest.raises(BlockingIOError, match=r"`folder` must be .* another is fitting\. W"):
+            al.ThetaWarp.fit(*digits(), **how)
+        other.kill()
+    warp = al.ThetaWarp.fit(*digits(), **how)  # goes on where that one was
+    assert torch.equal(al.load(tmp_path).factor, warp.factor)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("README.md", "config.json", "model.safetensors")
+    ]
+
+
 def test_flat_images_are_set_aside_and_counted():
     images, labels = digits()
     images[labels == 1] = 7
@@ -430,6 +507,10 @@ BAD = [
     ((IMAGES.permute(0, 2, 3, 1), LABELS), {}, ValueError, "channels first"),
     ((IMAGES[:, 0].byte(), LABELS), {}, ValueError, r"give images\[:, None\]"),
     ((IMAGES[0, 0], [0] * 8), {}, ValueError, r"must be \(N, C, H, W\)"),
+    ((IMAGES[:, 0], LABELS), {}, ValueError, r"images\[:, None\].*give family=AffineCPAB\(10\)"),
+    ((IMAGES[:, 0], LABELS), {"family": al.CPAB()}, ValueError, "which looks like grey images"),
+    ((IMAGES[:, 0], LABELS), {"family": (2, 2)}, ValueError, "which looks like grey images"),
+    ((Listed(IMAGES[:, 0], LABELS), None), {}, ValueError, "which looks like grey images"),
     (([1, 2], LABELS), {}, TypeError, "`images` must be a tensor.*got list"),
     ((Listed(SIZES, [0] * 4), None), {}, ValueError, r"one size, got \(1, 8, 8\) as 0 and .* as 3"),
     ((DataLoader(Listed(SIZES, [0] * 4), 4), None), {}, ValueError, "must be of one size"),

@@ -122,7 +122,7 @@ MISTAKES = [
     ("methods:\n- method: [1]", "line 2: `method` must be one of"),
     ("methods:\n- method: {a: 1}", "line 2: `method` must be one of"),
     ("methods:\n- method: ZetaMixup\n  gama: 4", "line 3: `gama` is not .* Did you mean `gamma`?"),
-    ("methods:\n- method: ZetaMixup\n  gamma: -4", "line 2: `gamma` must be a number > 0"),
+    ("methods:\n- method: ZetaMixup\n  gamma: -4", "line 3: `gamma` must be a number > 0"),
     ("methods:\n- method: ZetaMixup\n  p: 1\n  p: 1", "line 4: `p` must be given once"),
     ("methods:\n- method: ZetaMixup\n  stage: sample", "line 3: `stage` of a mix must be batch"),
     ("methods:\n- method: ZetaMixup\n- method: ZetaMixup", "line 3: only one mix may be used"),
@@ -169,7 +169,7 @@ MISTAKES = [
     ("methods:\n- {method: ZetaMixup, try: {gamma: []}}", "`try` must list values of `gamma`"),
     (
         "methods:\n- method: ZetaMixup\n  try: {gamma: [4, -1]}",
-        "line 2: `gamma` must be a number > 0",
+        "line 3: `gamma` must be a number > 0",
     ),
     ("methods:\n- artifact: warp\n  try: {p: [0.5, 2]}", r"line 3: `p` must be in \[0, 1\], got 2"),
     ("methods:\n- artifact: warp\n  try: {noise: [a]}\n  tri: 1", "`tri` is not .* mean `try`"),

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from albu_learned import checks, resample
 from albu_learned.batch import as_floats
-from albu_learned.families import AffineCPAB, Family
+from albu_learned.families import Family
+from albu_learned.methods.theta_warp.family import family_for, refuse_grey
 from albu_learned.methods.theta_warp.field import ThetaField
 
 __all__ = ["AlignReport", "align", "reduced"]
@@ -81,6 +82,7 @@ class AlignReport:
         }
 
 
+@torch.inference_mode(False)  # which turns gradients on too: they are taken here
 def align(
     sources: Tensor,
     targets: Tensor,
@@ -106,9 +108,8 @@ def align(
         theta (N, dim), with which `family.transform` samples the source to look like the target,
         and the report.
     """
-    if family is None:
-        family = AffineCPAB((4, 4)) if sources.ndim == 4 else AffineCPAB(10)
     _check(sources, targets, family)
+    family = family_for(family, sources.shape[1:])
     chunk = checks.integer("chunk", chunk, 1)
     found, reports = [], []
     for start in range(0, len(sources), chunk):
@@ -239,10 +240,13 @@ def _blurred(images: Tensor, width: float) -> Tensor:
     return images
 
 
-def _check(sources: Tensor, targets: Tensor, family: Family) -> None:
-    if sources.ndim != family.ndim + 2:
-        wanted = "(N, C, H, W) images" if family.ndim == 2 else "(N, C, T) series"
-        raise ValueError(f"`sources` must be {wanted} for this family, got {tuple(sources.shape)}.")
+def _check(sources: Tensor, targets: Tensor, family: Family | None) -> None:
+    if sources.ndim not in (3, 4):
+        raise ValueError(
+            "`sources` must be (N, C, H, W) images, or (N, C, T) series, got "
+            f"{tuple(sources.shape)}."
+        )
+    refuse_grey("sources", sources.shape, family)
     if sources.shape != targets.shape or not len(sources):
         raise ValueError(
             "`sources` and `targets` must be pairs, of the same shape and at least one, got "
@@ -250,10 +254,3 @@ def _check(sources: Tensor, targets: Tensor, family: Family) -> None:
         )
     for name, images in (("sources", sources), ("targets", targets)):
         checks.require(torch.isfinite(as_floats(images)).all(), f"`{name}` must be finite.")
-    cells = getattr(family, "cells", 1)
-    most = max(cells) if isinstance(cells, (list, tuple)) else cells
-    if most > min(sources.shape[2:]):
-        raise ValueError(
-            f"`family` must have no more cells than the images have pixels, got {cells} cells for "
-            f"{tuple(sources.shape[2:])}. Use fewer cells."
-        )

@@ -2,6 +2,7 @@
 
     .fit/facts.json            data, settings and versions: what the results depend on
     .fit/NAME.safetensors      a part that is finished
+    .fit/lock                  held by the process that fits
 
 Every file is written whole or not at all, so the process may be killed at any moment. A part that
 was computed once is never computed again: the fit that goes on ends with the same bits.
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +23,42 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from albu_learned.artifact import write_atomically
+from albu_learned.lock import alone
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "opened"]
 
-HIDDEN, FACTS = ".fit", "facts.json"
+HIDDEN, FACTS, LOCK = ".fit", "facts.json", "lock"
 Parts = dict[str, Tensor]
 
 
-class Checkpoint:
-    """The finished parts of a fit.
+@contextmanager
+def opened(folder: Path | None, facts: Mapping[str, Any]) -> Iterator[Checkpoint]:
+    """The checkpoint of a folder, which no other fit may use until the end of the block.
 
     Args:
         folder: of the artifact; None to keep nothing.
         facts: what the parts depend on, as JSON values; those of an unfinished fit in the folder
             must be the same.
     """
-
-    def __init__(self, folder: Path | None, facts: Mapping[str, Any]) -> None:
-        self.place = None if folder is None else folder / HIDDEN
-        if self.place is None:
-            return
-        self.place.mkdir(parents=True, exist_ok=True)
-        file, facts = self.place / FACTS, json.loads(json.dumps(facts))
+    if folder is None:
+        yield Checkpoint(None)
+        return
+    place = folder / HIDDEN
+    place.mkdir(parents=True, exist_ok=True)
+    with alone(folder, place / LOCK, "fitting"):
+        file, facts = place / FACTS, json.loads(json.dumps(facts))
         if file.is_file():
-            _compare(json.loads(file.read_text(encoding="utf-8")), facts, self.place)
+            _compare(json.loads(file.read_text(encoding="utf-8")), facts, place)
         else:
             write_atomically(file, json.dumps(facts, indent=2).encode())
+        yield Checkpoint(place)
+
+
+class Checkpoint:
+    """The finished parts of a fit, in a place; or nowhere, if it is None."""
+
+    def __init__(self, place: Path | None) -> None:
+        self.place = place
 
     def has(self, name: str) -> bool:
         return self.place is not None and (self.place / f"{name}.safetensors").is_file()

@@ -3,12 +3,11 @@ covariance of what carried one image onto the other."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import metadata
@@ -20,10 +19,11 @@ from torch import Tensor
 
 from albu_learned import artifact, checks
 from albu_learned.artifact import About
-from albu_learned.families import AffineCPAB, Family
+from albu_learned.families import Family
 from albu_learned.methods.theta_warp import distribution
 from albu_learned.methods.theta_warp.align import AlignReport, align
-from albu_learned.methods.theta_warp.checkpoint import Checkpoint
+from albu_learned.methods.theta_warp.checkpoint import Checkpoint, opened
+from albu_learned.methods.theta_warp.family import Given, family_for
 from albu_learned.methods.theta_warp.pairs import HOW, Pairs, choose
 from albu_learned.methods.theta_warp.retention import retention
 from albu_learned.methods.theta_warp.sample import Sample, as_unit
@@ -64,7 +64,7 @@ class Settings:
 def fitted(
     make: Make,
     sample: Sample,
-    given: Family | int | Sequence[int] | None,
+    given: Given,
     how: Settings,
     folder: str | os.PathLike[str] | None,
     device: torch.device | str | None,
@@ -79,73 +79,37 @@ def fitted(
         how: the settings.
         folder, device, progress: see `ThetaWarp.fit`.
     """
-    family = _family(given, sample)
+    family = family_for(given, sample.images.shape[1:])
     place = _device(device)
     images = as_unit(sample)
     with_folder = None if folder is None else Path(folder)
     if with_folder is not None:  # what cannot be saved in the end is refused now
         artifact.check(make(family), About(), with_folder)
-    store = Checkpoint(with_folder, _facts(sample, family, how, place))
-    pairs = _pairs(images, sample, how, store)
-    theta, report = _aligned(images, pairs.rows, family.to(place), place, how, store, progress)
-    family.cpu()
-    if not report.kept.any():
-        store.finish()
-        raise ValueError(
-            "`images` must have pairs that a motion can align, but none of "
-            f"{len(report.kept)} could be. Check that labels belong to these images."
-        )
-    labels = sample.labels[pairs.rows[:, 0]]
-    warp = _with_distribution(make, family, theta, labels, report.kept, sample, how)
-    share, why = retention(
-        lambda batch, generator: warp(batch, generator=generator),
-        images,
-        sample.labels,
-        sample.groups,
-        how.seed,
-    )
-    warp.about = about_of(sample, pairs, report, warp, share, why)
-    if with_folder is not None:
-        (with_folder / artifact.PICTURE).unlink(missing_ok=True)  # of what is replaced now
-        warp.save_pretrained(with_folder)
-    store.finish()
-    return warp
-
-
-def _family(given: Family | int | Sequence[int] | None, sample: Sample) -> Family:
-    ndim, size = sample.images.ndim - 2, tuple(sample.images.shape[2:])
-    if given is None:
-        given = (4, 4) if ndim == 2 else 10
-    if not isinstance(given, (Family, int, list, tuple)) or isinstance(given, bool):
-        raise TypeError(
-            "`family` must be a Family, such as AffineCPAB((4, 4)), or the cells of one, got "
-            f"{given!r}."
-        )
-    family = copy.deepcopy(given) if isinstance(given, Family) else AffineCPAB(given)
-    if family.ndim != ndim:
-        wanted = "images, such as AffineCPAB((4, 4))" if ndim == 2 else "series: AffineCPAB(10)"
-        raise ValueError(f"`family` must be one for {wanted}, got {_named(family)}.")
-    cells = getattr(family, "cells", None)
-    if cells is not None:
-        across = [cells] if isinstance(cells, int) else list(cells)[::-1]  # as (rows, columns)
-        if any(n > pixels for n, pixels in zip(across, size, strict=True)):
+    with opened(with_folder, _facts(sample, family, how, place)) as store:
+        pairs = _pairs(images, sample, how, store)
+        theta, report = _aligned(images, pairs.rows, family.to(place), place, how, store, progress)
+        family.cpu()
+        if not report.kept.any():
+            store.finish()
             raise ValueError(
-                f"`family` must have no more cells than the {sample.rows} have pixels, "
-                f"{_times(size)}, got {_named(family)}. Give fewer, such as family="
-                f"{_fewer(cells, size)}."
+                "`images` must have pairs that a motion can align, but none of "
+                f"{len(report.kept)} could be. Check that labels belong to these images."
             )
-    return family
-
-
-def _named(family: Family) -> str:
-    arguments = ", ".join(f"{k}={v!r}" for k, v in family.arguments().items() if k == "cells")
-    return f"{type(family).__name__}({arguments})"
-
-
-def _fewer(cells: int | Sequence[int], size: tuple[int, ...]) -> int | tuple[int, ...]:
-    if isinstance(cells, int):
-        return max(1, size[0] // 2)
-    return tuple(max(2, min(n, pixels // 2)) for n, pixels in zip(cells, size[::-1], strict=True))
+        labels = sample.labels[pairs.rows[:, 0]]
+        warp = _with_distribution(make, family, theta, labels, report.kept, sample, how)
+        share, why = retention(
+            lambda batch, generator: warp(batch, generator=generator),
+            images,
+            sample.labels,
+            sample.groups,
+            how.seed,
+        )
+        warp.about = about_of(sample, pairs, report, warp, share, why)
+        if with_folder is not None:
+            (with_folder / artifact.PICTURE).unlink(missing_ok=True)  # of what is replaced now
+            warp.save_pretrained(with_folder)
+        store.finish()
+    return warp
 
 
 def _device(given: torch.device | str | None) -> torch.device:
@@ -215,7 +179,7 @@ def _pairs(images: Tensor, sample: Sample, how: Settings, store: Checkpoint) -> 
         warnings.warn(
             f"No pair could be made in {len(pairs.alone)} of the classes ({names}), which need two "
             f"different {sample.rows}. What is learned of the others goes for them too.",
-            stacklevel=4,
+            stacklevel=5,
         )
     return pairs
 
@@ -240,8 +204,7 @@ def _aligned(
 
             def make(part: Tensor = part) -> dict[str, Tensor]:
                 source, target = (images[side].to(place) for side in part.unbind(dim=1))
-                with torch.enable_grad():
-                    theta, report = align(source, target, family, chunk=len(part))
+                theta, report = align(source, target, family, chunk=len(part))
                 made = {f.name: getattr(report, f.name) for f in fields(AlignReport)}
                 return {key: t.detach().cpu() for key, t in {"theta": theta, **made}.items()}
 

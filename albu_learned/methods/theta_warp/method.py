@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +25,7 @@ from albu_learned.kinds import Warp
 from albu_learned.kinds.warp import BOXES, PADDINGS
 from albu_learned.method import Plan
 from albu_learned.methods.theta_warp import fit as fitting
+from albu_learned.methods.theta_warp.family import Given, family_for
 from albu_learned.methods.theta_warp.field import ThetaField
 from albu_learned.methods.theta_warp.fit import Progress
 from albu_learned.methods.theta_warp.inputs import collect
@@ -129,12 +131,13 @@ class ThetaWarp(Warp):
         return cls(family, std, **arguments)
 
     @classmethod
+    @torch.inference_mode(False)
     def fit(
         cls,
         images: Any,
         labels: Any = None,
         *,
-        family: Family | int | Sequence[int] | None = None,
+        family: Given = None,
         pairs: str = "random",
         partners: int = 5,
         per_class: bool = False,
@@ -192,8 +195,21 @@ class ThetaWarp(Warp):
             return cls(family, std, scale, distributions, padding, box, min_visible)
 
         make(Affine())  # what is wrong with the strength or the padding is told before the work
-        sample = collect(images, labels, classes, groups, how.most, how.seed)
+        sample = collect(images, labels, classes, groups, how.most, how.seed, family)
         return fitting.fitted(make, sample, family, how, folder, device, progress)
+
+    @classmethod
+    def unfitted(cls, shape: Sequence[int] | None = None, **how: Any) -> ThetaWarp:
+        """The warp of no data in the place of the one that `fit` would make, and all checks of what
+        `fit` is given that need no data.
+
+        Args:
+            shape: (C, H, W) or (C, T), of the data; None if nobody knows yet.
+            **how: arguments of `fit` that say how.
+        """
+        settings = {f.name: how.pop(f.name) for f in fields(fitting.Settings) if f.name in how}
+        fitting.Settings(**settings)
+        return cls(family_for(how.pop("family", None), shape), **how)
 
     def summary(self) -> str:
         """What its fit found, in plain words."""

@@ -56,7 +56,7 @@ def labels_of(given: Any, count: int) -> Tensor:
             "`labels` must be given with `images`: pairs are made within a class. If all are of "
             "one class, give torch.zeros(len(images), dtype=torch.long)."
         )
-    array = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+    array = _array(given)
     if array.shape != (count,):
         raise ValueError(
             f"`labels` must be ({count},) class numbers, one for each of `images`, got "
@@ -76,13 +76,20 @@ def labels_of(given: Any, count: int) -> Tensor:
 def groups_of(given: Any, count: int) -> Tensor | None:
     if given is None:
         return None
-    array = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+    array = _array(given)
     if array.dtype.kind not in "iuUS" or array.shape != (count,):
         raise ValueError(
             f"`groups` must be {count} whole numbers or texts, one for each of `images`, got "
             f"{array.shape} {array.dtype}."
         )
     return torch.from_numpy(np.unique(array, return_inverse=True)[1].astype(np.int64))
+
+
+def _array(given: Any) -> Any:
+    """As an array: a tensor, or tensors in a list, may be on another device."""
+    if isinstance(given, (list, tuple)):
+        return np.asarray([t.detach().cpu() if isinstance(t, Tensor) else t for t in given])
+    return np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
 
 
 def checked(
