@@ -1,13 +1,17 @@
 """Alignment finds known motions and says how well; the Gaussian is that of what was found."""
 
+import sys
+
 import pytest
 import torch
 
 import albu_learned as al
 from albu_learned.methods.theta_warp import distribution
 from albu_learned.methods.theta_warp.field import ThetaField
+from albu_learned.methods.theta_warp.uncertainty import left_open
 from albu_learned.resample import images as resampled
 
+align_ = sys.modules["albu_learned.methods.theta_warp.align"]  # al.align is the function
 SERIES = {"sizes": (96,), "family": al.AffineCPAB(5)}
 IMAGES = {"sizes": (28, 28), "family": al.AffineCPAB((2, 2))}
 
@@ -202,13 +206,72 @@ def test_the_gaussian_is_that_of_what_was_found():
     assert std == pytest.approx(rms(family, theta), rel=1e-6)
 
 
+def striped(count, seed=0):
+    """Pictures that are the same in all rows, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 1, 1, 8, generator=generator, dtype=torch.float64)
+    across = torch.nn.functional.interpolate(coarse, (1, 24), mode="bilinear", align_corners=True)
+    return across.expand(-1, -1, 24, -1).clone()
+
+
+def test_what_is_left_open_is_what_pixels_do_not_say():
+    """Of stripes: where they are, up and down; from right to left, they tell where a point went."""
+    family = al.Affine(4)  # angle, log scale, to the right, down
+    sources, targets = striped(6), striped(6, seed=0) + 0.02 * torch.rand(6, 1, 24, 24)
+    open_ = left_open(sources, targets, torch.zeros(6, 4).double(), family, 0.1)
+    prior = 0.01 * (family.smooth @ family.smooth.mT).diagonal()
+    share = open_.diagonal() / prior
+    assert share[2] < 0.3
+    assert 0.8 < share[3] <= 1.001
+
+
+def test_what_is_left_open_by_a_hessian_of_autograd():
+    family = al.CPAB((2, 2))
+    sources, targets, _ = pairs(3, (20, 20), family)
+    sources, targets = sources.double(), targets.double()
+    theta, _ = al.align(sources, targets, family)
+    found = left_open(sources, targets, theta, family, 0.1)
+    source, target = (align_.blurred(align_.prepared(t), 1 / 28) for t in (sources, targets))
+    left = align_.warped(source, family, theta) - target
+    noise = left.square().mean()
+    power = torch.fft.fft2(left).abs().square().mean(dim=(0, 1))
+    weight = power.sum() ** 2 / power.square().sum() / noise / left[0].numel()
+    root, wanted = 0.1 * family.smooth, torch.zeros(family.dim, family.dim).double()
+    for row in range(3):
+
+        def pixels(z, row=row):
+            moved = align_.warped(source[row : row + 1], family, theta[row : row + 1] + z @ root.mT)
+            return moved.flatten()
+
+        slopes = torch.autograd.functional.jacobian(pixels, torch.zeros(1, family.dim).double())
+        slopes = slopes[:, 0]
+        hessian = weight * slopes.mT @ slopes + torch.eye(family.dim)
+        wanted += root @ torch.linalg.inv(hessian) @ root.mT / 3
+    assert (found - wanted).norm() < 0.05 * wanted.norm()
+
+
+def test_what_is_left_open_gives_shape_and_not_size():
+    family = al.Affine(4)
+    theta = 0.05 * torch.randn(500, 4, generator=torch.Generator().manual_seed(1))
+    theta[:, 3] = 0
+    alone, std = distribution.fit(theta, family)
+    unsure = torch.zeros(4, 4)
+    unsure[3, 3] = 0.01
+    factor, same = distribution.fit(theta, family, unsure)
+    assert same == std
+    assert rms_of(family, std * factor[0]) == pytest.approx(std, rel=1e-5)
+    moment, before = (f[0] @ f[0].mT for f in (factor, alone))
+    assert before[3, 3] < 1e-9 < moment[3, 3]
+    assert moment[2, 2] < before[2, 2]
+
+
 def test_classes_lean_on_what_they_have_in_common():
     family = al.Affine(4)
     generator = torch.Generator().manual_seed(1)
     theta = torch.randn(500, 4, generator=generator) * 0.05
     labels = (torch.arange(500) < 400).long()  # class 1 has 400 pairs, class 0 has 100
     theta[labels == 0] *= 3
-    factors, std = distribution.fit(theta, family, labels, 2)
+    factors, std = distribution.fit(theta, family, None, labels, 2)
     strengths = [rms_of(family, std * factor) for factor in factors]
     own = [rms(family, theta[labels == c]) for c in (0, 1)]
     assert std < strengths[0] < own[0]  # shrunk towards the others

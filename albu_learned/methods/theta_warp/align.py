@@ -30,13 +30,24 @@ from albu_learned.families import Family
 from albu_learned.methods.theta_warp.family import family_for, refuse_grey
 from albu_learned.methods.theta_warp.field import ThetaField
 
-__all__ = ["AlignReport", "align", "reduced"]
+__all__ = [
+    "PRIOR_STD",
+    "SHARPEST",
+    "AlignReport",
+    "align",
+    "blurred",
+    "prepared",
+    "reduced",
+    "warped",
+    "weight",
+]
 
 # How far points are expected to move. Half of it left the fit too timid, on Fashion-MNIST the most;
 # half as much again made it reckless there.
 PRIOR_STD = 0.1
 LARGEST = 64  # pixels along a side: larger images are aligned in this size
-LEVELS = ((1 / 14, 15), (1 / 28, 25))  # blur in sides of the image, and iterations with it
+SHARPEST = 1 / 28  # blur of the last level, in sides of the image
+LEVELS = ((1 / 14, 15), (SHARPEST, 25))  # blur, and iterations with it
 RATE = 0.2  # of Adam, for z, whose entries are about 1
 FAINT = 0.01  # contrast below this is taken for noise, not blown up
 FOLDED = 0.05  # a pair one twentieth of which shrinks below this, or grows as much, is dropped
@@ -115,7 +126,7 @@ def align(
     for start in range(0, len(sources), chunk):
         part = slice(start, start + chunk)
         theta, report = _align(
-            _prepared(sources[part]), _prepared(targets[part]), family, prior_std, iterations
+            prepared(sources[part]), prepared(targets[part]), family, prior_std, iterations
         )
         found.append(theta)
         reports.append(report)
@@ -130,12 +141,12 @@ def _align(
     root = prior_std * family.smooth.to(sources)
     z = sources.new_zeros(len(sources), family.dim)
     for width, count in LEVELS:
-        pair = _blurred(sources, width), _blurred(targets, width)
+        pair = blurred(sources, width), blurred(targets, width)
         z = _descend(*pair, family, root, z, max(1, round(count * iterations)))
     before = _mean_square(pair[0] - pair[1])
     with torch.no_grad():
         theta = z @ root.mT
-        left = _warped(pair[0], family, theta) - pair[1]
+        left = warped(pair[0], family, theta) - pair[1]
         after = _mean_square(left)
         jacobian = _areas(family, theta, sources)
         sigma = _noise(left)[0].expand(len(z))
@@ -153,13 +164,13 @@ def _descend(
     optimiser = torch.optim.Adam([z], lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, count, eta_min=RATE / 10)
     with torch.no_grad():
-        weight = _weight(_warped(sources, family, z @ root.mT) - targets)
+        weighs = weight(warped(sources, family, z @ root.mT) - targets)
     for step in range(count + 1):
-        left = _warped(sources, family, z @ root.mT) - targets
+        left = warped(sources, family, z @ root.mT) - targets
         if 0 < step < count and step % 5 == 0:  # the remainders are those of better motions now
-            weight = _weight(left.detach())
+            weighs = weight(left.detach())
             least.fill_(torch.inf)
-        energy = weight * _mean_square(left) + z.square().sum(dim=1) / 2
+        energy = weighs * _mean_square(left) + z.square().sum(dim=1) / 2
         better = energy.detach() < least
         least = torch.where(better, energy.detach(), least)
         best = torch.where(better[:, None], z.detach(), best)
@@ -171,7 +182,7 @@ def _descend(
     return best
 
 
-def _weight(left: Tensor) -> Tensor:
+def weight(left: Tensor) -> Tensor:
     """e / 2 s^2."""
     noise, independent = _noise(left)
     return independent / (2 * noise)
@@ -187,7 +198,7 @@ def _noise(left: Tensor) -> tuple[Tensor, Tensor]:
     return noise, independent.to(noise)
 
 
-def _warped(images: Tensor, family: Family, theta: Tensor) -> Tensor:
+def warped(images: Tensor, family: Family, theta: Tensor) -> Tensor:
     moved = resample.images(images, ThetaField(family, theta), "border")
     assert moved is not None
     return moved
@@ -206,7 +217,7 @@ def _areas(family: Family, theta: Tensor, like: Tensor) -> Tensor:
     return areas.quantile(torch.tensor(_QUANTILES).to(areas), dim=1).mT
 
 
-def _prepared(images: Tensor) -> Tensor:
+def prepared(images: Tensor) -> Tensor:
     images = as_floats(images)
     images = images if images.dtype == torch.float64 else images.float()
     return _standardised(reduced(images) if images.ndim == 4 else images)
@@ -229,7 +240,7 @@ def reduced(images: Tensor) -> Tensor:
     return F.interpolate(images, size, mode="area")
 
 
-def _blurred(images: Tensor, width: float) -> Tensor:
+def blurred(images: Tensor, width: float) -> Tensor:
     """Blurred by a Gaussian whose deviation is a share of the side."""
     for dim in range(2, images.ndim):
         pixels = images.shape[dim]

@@ -27,6 +27,7 @@ from albu_learned.methods.theta_warp.family import Given, family_for
 from albu_learned.methods.theta_warp.pairs import HOW, Pairs, choose
 from albu_learned.methods.theta_warp.retention import retention
 from albu_learned.methods.theta_warp.sample import Sample, as_unit
+from albu_learned.methods.theta_warp.uncertainty import left_open
 from albu_learned.methods.theta_warp.words import about_of
 from albu_learned.parts import describe
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "Settings", "fitted"]
 
+_ASKED = 128  # pairs that are asked how sure they are
 Progress = bool | Callable[[int, int], object] | None
 Make = Callable[..., "ThetaWarp"]
 
@@ -87,16 +89,17 @@ def fitted(
         artifact.check(make(family), About(), with_folder)
     with opened(with_folder, _facts(sample, family, how, place)) as store:
         pairs = _pairs(images, sample, how, store)
-        theta, report = _aligned(images, pairs.rows, family.to(place), place, how, store, progress)
-        family.cpu()
+        family.to(place)
+        theta, report = _aligned(images, pairs.rows, family, place, how, store, progress)
         if not report.kept.any():
             store.finish()
             raise ValueError(
                 "`images` must have pairs that a motion can align, but none of "
                 f"{len(report.kept)} could be. Check that labels belong to these images."
             )
-        labels = sample.labels[pairs.rows[:, 0]]
-        warp = _with_distribution(make, family, theta, labels, report.kept, sample, how)
+        rows, theta = pairs.rows[report.kept], theta[report.kept]
+        unsure = _unsure(images, rows, theta, family, place, store)
+        warp = _with_distribution(make, family.cpu(), theta, unsure, rows, sample, how)
         share, why = retention(
             lambda batch, generator: warp(batch, generator=generator),
             images,
@@ -245,17 +248,35 @@ def _bar(done: int, total: int) -> Any:
     return tqdm(initial=done, total=total, desc="aligning", unit="pair", disable=None)
 
 
+def _unsure(
+    images: Tensor,
+    rows: Tensor,
+    theta: Tensor,
+    family: Family,
+    place: torch.device,
+    store: Checkpoint,
+) -> Tensor:
+    """The covariance that alignment leaves open; some pairs, in random order, speak for all."""
+
+    def make() -> dict[str, Tensor]:
+        source, target = (images[side].to(place) for side in rows[:_ASKED].unbind(dim=1))
+        return {"unsure": left_open(source, target, theta[:_ASKED].to(place), family).cpu()}
+
+    return store.part("unsure", make)["unsure"]
+
+
 def _with_distribution(
     make: Make,
     family: Family,
     theta: Tensor,
-    labels: Tensor,
-    kept: Tensor,
+    unsure: Tensor,
+    rows: Tensor,
     sample: Sample,
     how: Settings,
 ) -> ThetaWarp:
     count = sample.count if how.per_class else 1
-    factor, std = distribution.fit(theta[kept], family, labels[kept], count)
+    labels = sample.labels[rows[:, 0]]
+    factor, std = distribution.fit(theta, family, unsure, labels, count)
     warp = make(family, std=std, distributions=count)
     with torch.no_grad():
         warp.factor.copy_(factor)
