@@ -103,6 +103,18 @@ def batches(rows: int, side: int, turns: int, device: str) -> None:
         show(f"{rows}x3x{side}x{side}, {device}", measure(found, turns, device), "grid_sample")
 
 
+def polygons(turns: int) -> None:
+    """Vertices of one picture's polygons, moved exactly."""
+    method = al.ThetaWarp()
+    field = method.field(method.plan(al.Batch(), method.draw(1)))
+    found: Contestants = {}
+    for count in (10, 1_000, 10_000):
+        points = torch.rand(1, count, 2)
+        found[f"{count:,} points"] = lambda p=points: field.points(p)  # type: ignore[misc]
+    with torch.no_grad():
+        show("points of one picture, to 1e-5 of its side", measure(found, turns), "10 points")
+
+
 def one_picture(side: int, turns: int) -> None:
     """The Albumentations door, with boxes and points and without, in one thread."""
     albumentations, cv2 = optional("albumentations"), optional("cv2")
@@ -205,6 +217,7 @@ def main() -> None:
     rows = min(args.rows, 16) if args.quick else args.rows
     batches(rows, args.side, 3 if args.quick else 11, args.device)
     series(rows, 20)
+    polygons(20)
     alignment(1 if args.quick else 3, (32, 64) if args.quick else (64, 256, 512))
     torch.set_num_threads(1)
     for side in (256, 640):
