@@ -22,7 +22,7 @@ EXTRAS = {
     "data": {"PIL"},
     "demo": {"sklearn"},
     "engine": {"ray", "tqdm"},
-    "methods": {"tqdm"},
+    "fitting": {"tqdm"},
     "preview": {"matplotlib", "PIL"},
     "remap": {"cv2"},
 }
@@ -32,6 +32,7 @@ CORE |= {"kinds", "families", "lock"}
 LAYERS = [
     CORE,
     {"data", "engine"},
+    {"fitting"},
     {"methods", "pstn", "remap"},
     {"spec", "preview", "dimension"},
     HOSTS,

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import albu_learned as al
 from albu_learned.batch import Batch
 from albu_learned.data import open_data
+from albu_learned.fitting import collect
 from albu_learned.methods.theta_warp import fit as fitting
-from albu_learned.methods.theta_warp.inputs import collect
+from albu_learned.methods.theta_warp.fit import as_unit
 from albu_learned.methods.theta_warp.pairs import choose
 from albu_learned.methods.theta_warp.retention import retention
-from albu_learned.methods.theta_warp.sample import as_unit
 from albu_learned.methods.theta_warp.words import summary
 
 FEW = {"family": al.CPAB((2, 2)), "partners": 2, "progress": False}

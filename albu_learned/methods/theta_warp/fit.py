@@ -3,14 +3,11 @@ covariance of what carried one image onto the other."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +16,14 @@ from torch import Tensor
 
 from albu_learned import artifact, checks
 from albu_learned.artifact import About
+from albu_learned.batch import as_floats
 from albu_learned.families import Family
+from albu_learned.fitting import Checkpoint, Progress, Sample, device_of, facts_of, opened, told
 from albu_learned.methods.theta_warp import distribution
-from albu_learned.methods.theta_warp.align import AlignReport, align
-from albu_learned.methods.theta_warp.checkpoint import Checkpoint, opened
+from albu_learned.methods.theta_warp.align import AlignReport, align, reduced
 from albu_learned.methods.theta_warp.family import Given, family_for
 from albu_learned.methods.theta_warp.pairs import HOW, Pairs, choose
 from albu_learned.methods.theta_warp.retention import retention
-from albu_learned.methods.theta_warp.sample import Sample, as_unit
 from albu_learned.methods.theta_warp.uncertainty import left_open
 from albu_learned.methods.theta_warp.words import about_of
 from albu_learned.parts import describe
@@ -34,10 +31,10 @@ from albu_learned.parts import describe
 if TYPE_CHECKING:
     from albu_learned.methods.theta_warp.method import ThetaWarp
 
-__all__ = ["Progress", "Settings", "fitted"]
+__all__ = ["Settings", "as_unit", "fitted"]
 
+_BLOCK = 256  # images that are floats of their full size at a time
 _ASKED = 128  # pairs that are asked how sure they are
-Progress = bool | Callable[[int, int], object] | None
 Make = Callable[..., "ThetaWarp"]
 
 
@@ -82,7 +79,7 @@ def fitted(
         folder, device, progress: see `ThetaWarp.fit`.
     """
     family = family_for(given, sample.images.shape[1:])
-    place = _device(device)
+    place = device_of(device)
     images = as_unit(sample)
     with_folder = None if folder is None else Path(folder)
     if with_folder is not None:  # what cannot be saved in the end is refused now
@@ -115,48 +112,17 @@ def fitted(
     return warp
 
 
-def _device(given: torch.device | str | None) -> torch.device:
-    if given is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        place = torch.device(given)
-        torch.zeros(1, device=place)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f'`device` must be one that torch has here, such as "cpu", got {given!r}: '
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return place
-
-
 def _facts(sample: Sample, family: Family, how: Settings, place: torch.device) -> dict[str, Any]:
     """What the parts of a checkpoint depend on. The strength, the padding and whether classes are
     apart are no such things: they come after."""
-    try:
-        own = metadata.version("albu_learned")
-    except metadata.PackageNotFoundError:
-        own = "unknown"
-    grouped = "none" if sample.groups is None else _digest(sample.groups)
     return {
-        "images": f"{_times(tuple(sample.images.shape))} {_digest(sample.images)}",
-        "labels": _digest(sample.labels),
-        "groups": grouped,
+        **facts_of(sample, place),
         "family": describe(family),
         "pairs": how.pairs,
         "partners": how.partners,
         "seed": how.seed,
         "chunk": how.chunk,
-        "device": place.type,
-        "versions": f"albu_learned {own}, torch {torch.__version__}",
     }
-
-
-def _digest(values: Tensor) -> str:
-    return hashlib.sha256(values.numpy().tobytes()).hexdigest()[:12]
-
-
-def _times(size: tuple[int, ...]) -> str:
-    return " x ".join(map(str, size))
 
 
 def _pairs(images: Tensor, sample: Sample, how: Settings, store: Checkpoint) -> Pairs:
@@ -202,7 +168,7 @@ def _aligned(
     names = [f"chunk{number:05d}" for number in range(len(chunks))]
     done = sum(len(part) for name, part in zip(names, chunks, strict=True) if store.has(name))
     thetas, reports = [], []
-    with _told(progress, done, len(rows)) as tell:
+    with told(progress, done, len(rows), "aligning", "pair") as tell:
         for name, part in zip(names, chunks, strict=True):
 
             def make(part: Tensor = part) -> dict[str, Tensor]:
@@ -218,34 +184,6 @@ def _aligned(
             thetas.append(kept.pop("theta"))
             reports.append(AlignReport(**kept))
     return torch.cat(thetas), AlignReport.join(reports)
-
-
-@contextmanager
-def _told(progress: Progress, done: int, total: int) -> Iterator[Callable[[int], object]]:
-    """What is to be told of so many pairs more: to a function, or to a bar, if tqdm is there."""
-    bar = _bar(done, total) if progress is True else None
-
-    def tell(more: int) -> None:
-        nonlocal done
-        done += more
-        if bar is not None:
-            bar.update(more)
-        elif callable(progress):
-            progress(done, total)
-
-    try:
-        yield tell
-    finally:
-        if bar is not None:
-            bar.close()
-
-
-def _bar(done: int, total: int) -> Any:
-    try:
-        from tqdm import tqdm
-    except ModuleNotFoundError:
-        return None
-    return tqdm(initial=done, total=total, desc="aligning", unit="pair", disable=None)
 
 
 def _unsure(
@@ -282,3 +220,13 @@ def _with_distribution(
         warp.factor.copy_(factor)
     warp.measure()
     return warp.eval()
+
+
+def as_unit(sample: Sample) -> Tensor:
+    """Rows to be compared: images as floats in [0, 1], no larger than they are aligned; series
+    scaled by one number for all, for they come in any unit."""
+    if sample.images.ndim == 4:
+        starts = range(0, len(sample.images), _BLOCK)
+        return torch.cat([reduced(as_floats(sample.images[i : i + _BLOCK])) for i in starts])
+    series = sample.images
+    return (series - series.mean()) / (4 * series.std(correction=0)).clamp(min=1e-12)

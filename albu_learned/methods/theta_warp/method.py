@@ -20,15 +20,15 @@ from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.batch import Batch
+from albu_learned.data import Data
 from albu_learned.families import Affine, AffineCPAB, Family, Pace
+from albu_learned.fitting import Progress, collect
 from albu_learned.kinds import Warp
 from albu_learned.kinds.warp import BOXES, PADDINGS
 from albu_learned.method import Plan
 from albu_learned.methods.theta_warp import fit as fitting
-from albu_learned.methods.theta_warp.family import Given, family_for
+from albu_learned.methods.theta_warp.family import Given, family_for, refuse_grey
 from albu_learned.methods.theta_warp.field import ThetaField
-from albu_learned.methods.theta_warp.fit import Progress
-from albu_learned.methods.theta_warp.inputs import collect
 from albu_learned.methods.theta_warp.words import summary
 
 __all__ = ["ThetaWarp"]
@@ -195,7 +195,9 @@ class ThetaWarp(Warp):
             return cls(family, std, scale, distributions, padding, box, min_visible)
 
         make(Affine())  # what is wrong with the strength or the padding is told before the work
-        sample = collect(images, labels, classes, groups, how.most, how.seed, family)
+        sample = collect(images, labels, classes, groups, how.most, how.seed)
+        if not isinstance(images, (str, os.PathLike, Data)):
+            refuse_grey("images", sample.images.shape, family)
         return fitting.fitted(make, sample, family, how, folder, device, progress)
 
     @classmethod

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from albu_learned.artifact import About
+from albu_learned.fitting import Sample
 from albu_learned.methods.theta_warp.align import AlignReport
 from albu_learned.methods.theta_warp.pairs import Pairs
-from albu_learned.methods.theta_warp.sample import Sample
 
 if TYPE_CHECKING:
     from albu_learned.methods.theta_warp.method import ThetaWarp

@@ -19,8 +19,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSam
 
 from albu_learned.batch import Batch
 from albu_learned.data import Data, open_data
-from albu_learned.methods.theta_warp.family import Given, refuse_grey
-from albu_learned.methods.theta_warp.sample import Sample, checked, groups_of, labels_of
+from albu_learned.fitting.sample import Sample, checked, groups_of, labels_of
 
 __all__ = ["collect"]
 
@@ -32,14 +31,12 @@ def collect(
     groups: Any,
     most: int | None,
     seed: int,
-    family: Given = None,
 ) -> Sample:
     """The sample of whatever `fit` was given, checked."""
     if isinstance(images, (str, os.PathLike)):
         images, groups = _opened(images, groups), None
     choice = _Choice(most, seed)
     if isinstance(images, (Tensor, np.ndarray)):
-        refuse_grey("images", images.shape, family)
         return _of_arrays(images, labels, classes, groups, choice)
     if not isinstance(images, (Data, Dataset, DataLoader)):
         raise TypeError(
@@ -53,9 +50,7 @@ def collect(
         )
     if isinstance(images, Data):
         return _of_data(images, classes, groups, choice)
-    sample = _of_stream(images, classes, groups, choice)
-    refuse_grey("images", sample.images.shape, family)
-    return sample
+    return _of_stream(images, classes, groups, choice)
 
 
 class _Choice:

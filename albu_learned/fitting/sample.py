@@ -10,12 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from albu_learned.batch import as_floats
-from albu_learned.methods.theta_warp.align import reduced
+__all__ = ["Sample", "checked", "groups_of", "labels_of"]
 
-__all__ = ["Sample", "as_unit", "checked", "groups_of", "labels_of"]
-
-_BLOCK = 256  # images that are floats of their full size at a time
 _SLACK = 1e-4  # of floats in [0, 1] that have been through some arithmetic
 
 
@@ -53,8 +49,8 @@ class Sample:
 def labels_of(given: Any, count: int) -> Tensor:
     if given is None:
         raise ValueError(
-            "`labels` must be given with `images`: pairs are made within a class. If all are of "
-            "one class, give torch.zeros(len(images), dtype=torch.long)."
+            "`labels` must be given with `images`: a fit learns of each class. If all are of one "
+            "class, give torch.zeros(len(images), dtype=torch.long)."
         )
     array = _array(given)
     if array.shape != (count,):
@@ -157,13 +153,3 @@ def _names(classes: Any, highest: int) -> list[str] | None:
             f"{classes!r}."
         )
     return list(classes)
-
-
-def as_unit(sample: Sample) -> Tensor:
-    """Rows to be compared: images as floats in [0, 1], no larger than they are aligned; series
-    scaled by one number for all, for they come in any unit."""
-    if sample.images.ndim == 4:
-        starts = range(0, len(sample.images), _BLOCK)
-        return torch.cat([reduced(as_floats(sample.images[i : i + _BLOCK])) for i in starts])
-    series = sample.images
-    return (series - series.mean()) / (4 * series.std(correction=0)).clamp(min=1e-12)

@@ -1,0 +1,18 @@
+"""What the fits of all methods share: what they are given, what they keep, what they tell."""
+
+from albu_learned.fitting.checkpoint import Checkpoint, opened
+from albu_learned.fitting.facts import device_of, facts_of
+from albu_learned.fitting.inputs import collect
+from albu_learned.fitting.progress import Progress, told
+from albu_learned.fitting.sample import Sample
+
+__all__ = [
+    "Checkpoint",
+    "Progress",
+    "Sample",
+    "collect",
+    "device_of",
+    "facts_of",
+    "opened",
+    "told",
+]

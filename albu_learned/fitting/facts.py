@@ -1,0 +1,48 @@
+"""What every fit depends on: the sample, the device, the versions."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from albu_learned.fitting.sample import Sample
+
+__all__ = ["device_of", "facts_of"]
+
+
+def facts_of(sample: Sample, place: torch.device) -> dict[str, Any]:
+    """For a checkpoint, to know its own fit by."""
+    try:
+        own = metadata.version("albu_learned")
+    except metadata.PackageNotFoundError:
+        own = "unknown"
+    shape = " x ".join(map(str, sample.images.shape))
+    return {
+        "images": f"{shape} {_digest(sample.images)}",
+        "labels": _digest(sample.labels),
+        "groups": "none" if sample.groups is None else _digest(sample.groups),
+        "device": place.type,
+        "versions": f"albu_learned {own}, torch {torch.__version__}",
+    }
+
+
+def _digest(values: Tensor) -> str:
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()[:12]
+
+
+def device_of(given: torch.device | str | None) -> torch.device:
+    if given is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(given)
+        torch.zeros(1, device=place)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f'`device` must be one that torch has here, such as "cpu", got {given!r}: '
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return place
