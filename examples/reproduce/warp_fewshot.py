@@ -51,7 +51,8 @@ def main() -> None:
     rows = []
     for path in given.data:
         data = open_data(path)
-        specs = write_specs(given.out / "specs", SERIES if data.kind == "series" else PARTS)
+        parts = SERIES if data.kind == "series" else PARTS
+        specs = write_specs(given.out / "specs" / data.kind, parts)
         kept = retention(data, given.out)
         for model in given.models:
             found = al.compare(
