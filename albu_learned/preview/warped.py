@@ -22,6 +22,7 @@ __all__ = ["draw_warped", "warped_samples"]
 
 _LINES, _POINTS = 9, 65  # of the grid, along each side; and of each of them
 _GRID, _BOX, _FAINT = "#1f8fd6", "#ffb000", "#b4bfc9"
+_MANY = 5  # boxes
 _CHANNELS = ["#0b4f8a", "#d1495b", "#2e933c", "#8e44ad"]
 
 
@@ -116,10 +117,16 @@ def _draw_boxes(axes: Axes, boxes: Rows, image: int, size: tuple[int, int]) -> N
     from matplotlib.patches import Rectangle
 
     shown = boxes.values[(boxes.image == image) & boxes.valid].detach().cpu().double()
+    thin = len(shown) > _MANY  # which would hide the picture
     for x1, y1, x2, y2 in (shown * torch.tensor(size * 2)).tolist():
         axes.add_patch(
             Rectangle(
-                (x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, edgecolor=_BOX, linewidth=1.6
+                (x1 - 0.5, y1 - 0.5),
+                x2 - x1,
+                y2 - y1,
+                fill=False,
+                edgecolor=_BOX,
+                linewidth=0.7 if thin else 1.6,
             )
         )
 
