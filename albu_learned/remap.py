@@ -1,7 +1,9 @@
 """How a field moves arrays of a host: pixels by OpenCV, class maps exactly, boxes and points.
 
 The core moves tensors with torch; one picture of 640 x 640 takes OpenCV a fraction of that time.
-Conventions stay the core's: see `albu_learned.batch` for where a pixel's centre is.
+Conventions stay the core's: see `albu_learned.batch` for where a pixel's centre is. (Maps of fixed
+points, with which this was first meant to be faster, are slower than those of floats in OpenCV 5
+where the motion turns; four channels of bytes are what it is fast at.)
 """
 
 from __future__ import annotations
