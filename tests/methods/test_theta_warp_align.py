@@ -250,6 +250,17 @@ def test_what_is_left_open_by_a_hessian_of_autograd():
     assert (found - wanted).norm() < 0.05 * wanted.norm()
 
 
+def test_nearly_equal_images_leave_little_open():
+    """Where the pixels outweigh the prior by so much that float32 would find no root."""
+    family = al.AffineCPAB((4, 4))
+    sources = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    targets = sources + 1e-6 * torch.rand(4, 3, 32, 32)
+    found = left_open(sources, targets, torch.zeros(4, family.dim), family, 0.1)
+    assert found.isfinite().all()
+    assert torch.linalg.eigvalsh(found).min() > -1e-12
+    assert found.trace() < 0.5 * 0.01 * (family.smooth @ family.smooth.mT).trace()
+
+
 def test_what_is_left_open_gives_shape_and_not_size():
     family = al.Affine(4)
     theta = 0.05 * torch.randn(500, 4, generator=torch.Generator().manual_seed(1))

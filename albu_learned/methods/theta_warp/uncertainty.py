@@ -25,7 +25,7 @@ STEP = 0.05  # of z, whose entries are about 1, for derivatives
 def left_open(
     sources: Tensor, targets: Tensor, theta: Tensor, family: Family, prior_std: float = PRIOR_STD
 ) -> Tensor:
-    """(dim, dim): the covariance of theta that is left when a pair has been seen, their mean.
+    """(dim, dim) float64: the covariance of theta that a pair leaves open, the mean of all pairs.
 
     Args:
         sources: (N, C, H, W) images or (N, C, T) series.
@@ -38,11 +38,12 @@ def left_open(
     root = prior_std * family.smooth.to(source)
     reached = warped(source, family, theta)
     weight = 2 * weight_of(reached - target) / reached[0].numel()
-    one = torch.eye(family.dim, dtype=source.dtype, device=source.device)
+    # In float64: where hardly anything is left to align, pixels outweigh the prior by 1e8.
+    one = torch.eye(family.dim, dtype=torch.float64, device=source.device)
     total = torch.zeros_like(one)
     for row in range(len(source)):
         near = theta[row] + STEP * root.mT
         images = source[row : row + 1].expand(family.dim, *source.shape[1:])
-        slopes = (warped(images, family, near) - reached[row]).flatten(1) / STEP
+        slopes = (warped(images, family, near) - reached[row]).flatten(1).double() / STEP
         total += torch.cholesky_inverse(torch.linalg.cholesky(weight * slopes @ slopes.mT + one))
-    return root @ (total / len(source)) @ root.mT
+    return root.double() @ (total / len(source)) @ root.double().mT
