@@ -10,6 +10,7 @@ Continuous Piecewise-Affine Velocity Fields", IEEE TPAMI 39:12 (2017).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -22,6 +23,7 @@ from albu_learned.families.family import Family, Pace
 
 __all__ = ["CPAB"]
 
+MOST = 576  # cells: the covariance of more takes minutes, and then the memory
 BOUNDARIES = ("slide", "fixed", "free")
 
 
@@ -138,10 +140,22 @@ class CPAB(Family):
 def _check_cells(cells: int | Sequence[int]) -> int | list[int]:
     rule = "(columns, rows), such as (4, 4), or one number for series"
     if isinstance(cells, int):
-        return checks.integer("cells", cells, 1)
+        number = checks.integer("cells", cells, 1)
+        _refuse_many(number, cells)
+        return number
     if isinstance(cells, str) or not isinstance(cells, Sequence) or len(cells) != 2:
         raise TypeError(f"`cells` must be {rule}, got {cells!r}.")
-    return [checks.integer("cells", n, 1) for n in cells]
+    numbers = [checks.integer("cells", n, 1) for n in cells]
+    _refuse_many(math.prod(numbers), cells)
+    return numbers
+
+
+def _refuse_many(count: int, given: object) -> None:
+    if count > MOST:
+        raise ValueError(
+            f"`cells` must be at most {MOST} in all, such as (24, 24), got {given!r}. Motions are "
+            "smooth over half the side by default: 4 to 8 cells along a side hold all of them."
+        )
 
 
 def _vertices(cells: int | list[int]) -> Tensor:

@@ -221,6 +221,8 @@ def test_theta_that_is_no_number_spoils_its_own_row_where_nothing_is_measured():
         (lambda: CPAB((4, 4, 4)), TypeError, "`cells` must be.*got"),
         (lambda: CPAB("44"), TypeError, "`cells`"),
         (lambda: CPAB((4, 0)), ValueError, "`cells`"),
+        (lambda: CPAB((25, 24)), ValueError, "`cells` must be at most 576.*got \\(25, 24\\)"),
+        (lambda: AffineCPAB(10**6), ValueError, "`cells` must be at most 576"),
         (lambda: CPAB(1), ValueError, "`cells` must be 2 or more"),
         (lambda: CPAB((4, 4), length=0), ValueError, "`length` must be > 0"),
         (lambda: CPAB(4, preserve_volume=True), ValueError, "`preserve_volume` must be False"),

@@ -177,6 +177,8 @@ def test_series():
         ({"std": 0}, ValueError, "`std` must be a number > 0, such as 0.05"),
         ({"std": "strong"}, (TypeError, ValueError), "`std`"),
         ({"scale": -1.0}, ValueError, "`scale` must be a number > 0"),
+        ({"std": 5.0}, ValueError, "at most 0.5 of the image's side.*got 5.0 times 1.*std=0.05"),
+        ({"std": 0.1, "scale": 10.0}, ValueError, "`std` times `scale`.*got 0.1 times 10.0"),
         ({"family": "cpab"}, TypeError, "`family` must be a Family.*'cpab'"),
         ({"distributions": 0}, ValueError, "`distributions`"),
         ({"padding": "wrap"}, ValueError, "`padding`"),

@@ -35,6 +35,8 @@ __all__ = ["ThetaWarp"]
 
 _TRIED, _MEASURED = 128, 0.9
 
+_STRONGEST = 0.5  # beyond it a motion takes minutes
+
 
 class ThetaWarp(Warp):
     """Warps images, masks, boxes, points and series by random motions of a family.
@@ -96,6 +98,12 @@ class ThetaWarp(Warp):
             )
         self.std = _positive("std", std)
         self.scale = _positive("scale", scale)
+        if self.scale * self.std > _STRONGEST:
+            raise ValueError(
+                f"`std` times `scale` must be at most {_STRONGEST} of the image's side, which is "
+                f"far more than leaves anything to be seen, got {std!r} times {scale!r}. For five "
+                "percent of the side give std=0.05."
+            )
         # Not `num_classes`, which hosts fill in where a method has it: one for all is the default.
         self.distributions = checks.integer("distributions", distributions, 1)
         if self.distributions > 1:
