@@ -314,6 +314,8 @@ def test_the_shape_of_the_image_counts_and_not_its_shorter_side():
     assert al.align(sources, targets, family)[0].shape == (2, family.dim)
     with pytest.raises(ValueError, match=r"no more cells than .* 24 x 6, got .*family=\(3, 2\)"):
         al.align(sources.mT, targets.mT, family)
+    with pytest.raises(ValueError, match=r"1 x 1, got .* Give larger images"):
+        al.align(torch.rand(2, 1, 1, 1), torch.rand(2, 1, 1, 1), al.AffineCPAB((2, 2)))
 
 
 def test_nothing_that_moves_is_no_distribution():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 from albu_learned.families import AffineCPAB, Family
@@ -46,9 +47,13 @@ def _check(family: Family, size: tuple[int, ...]) -> None:
     across = [cells] if isinstance(cells, int) else list(cells)[::-1]  # as (rows, columns)
     if any(n > pixels for n, pixels in zip(across, size, strict=True)):
         rows = "images have pixels" if len(size) == 2 else "series have steps"
+        fewer = _fewer(cells, size)
+        count = fewer if isinstance(fewer, int) else math.prod(fewer)
+        smaller = count < math.prod(across)
+        remedy = f"Give fewer, such as family={fewer}." if smaller else "Give larger images."
         raise ValueError(
             f"`family` must have no more cells than the {rows}, {' x '.join(map(str, size))}, got "
-            f"{_named(family)}. Give fewer, such as family={_fewer(cells, size)}."
+            f"{_named(family)}. {remedy}"
         )
 
 
