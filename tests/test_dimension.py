@@ -11,15 +11,14 @@ import torch
 
 from albu_learned import ZetaMixup
 from albu_learned import dimension as d
+from tests.threads import one_thread
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def _one_thread():
     """Many small eigenproblems: on a busy machine more threads make them ten times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 def generator(seed):

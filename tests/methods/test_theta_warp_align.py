@@ -10,6 +10,7 @@ from albu_learned.methods.theta_warp import distribution
 from albu_learned.methods.theta_warp.field import ThetaField
 from albu_learned.methods.theta_warp.uncertainty import left_open
 from albu_learned.resample import images as resampled
+from tests.threads import one_thread
 
 align_ = sys.modules["albu_learned.methods.theta_warp.align"]  # al.align is the function
 SERIES = {"sizes": (96,), "family": al.AffineCPAB(5)}
@@ -17,11 +18,9 @@ IMAGES = {"sizes": (28, 28), "family": al.AffineCPAB((2, 2))}
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 def pictures(count, sizes, seed=0):

@@ -20,6 +20,7 @@ from albu_learned.methods.theta_warp.fit import as_unit
 from albu_learned.methods.theta_warp.pairs import choose
 from albu_learned.methods.theta_warp.retention import retention
 from albu_learned.methods.theta_warp.words import summary
+from tests.threads import one_thread
 
 FEW = {"family": al.CPAB((2, 2)), "partners": 2, "progress": False}
 
@@ -27,10 +28,8 @@ FEW = {"family": al.CPAB((2, 2)), "partners": 2, "progress": False}
 @pytest.fixture(autouse=True)
 def _one_thread():
     """More of them wait for each other on so few pixels."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 def digits(each=6, classes=3):

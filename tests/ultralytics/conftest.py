@@ -1,7 +1,8 @@
 import importlib.util
 
 import pytest
-import torch
+
+from tests.threads import one_thread
 
 if importlib.util.find_spec("ultralytics") is None:  # the extra is not installed
     collect_ignore_glob = ["test_*.py"]
@@ -9,10 +10,8 @@ if importlib.util.find_spec("ultralytics") is None:  # the extra is not installe
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
