@@ -72,22 +72,11 @@ def test_where_tasks_run_with_how_many_threads_and_deaf_to_interrupts():
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_payloads_are_loaded_when_their_turn_comes(jobs):
-    seen, ahead = [], []
-
-    def load(number):
-        seen.append(number)
-        return number
-
-    def done(task, result):
-        found[task.key] = result
-        ahead.append(len(seen) - len(found))
-
-    found = {}
-    given = [Task(str(n), "", load=partial(load, n)) for n in range(6)]
-    run(given, works.draw, done, jobs=jobs)
-    assert seen == list(range(6))
-    assert max(ahead) <= jobs
-    same(found, {str(n): works.draw(n) for n in range(6)})
+    given = works.Loaded(6)
+    run(given.tasks, works.draw, given.done, jobs=jobs)
+    assert given.seen == list(range(6))
+    assert max(given.ahead) <= jobs
+    same(given.found, {f"cell-{n}": works.draw(n) for n in range(6)})
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

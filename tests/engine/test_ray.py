@@ -15,7 +15,7 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed")
 import ray
 from ray.cluster_utils import Cluster
 
-from albu_learned.engine import Task, run
+from albu_learned.engine import run
 from tests.engine import works
 from tests.engine.test_engine import NOTES, same, table, tasks, wait_for
 
@@ -68,21 +68,11 @@ def test_exceptions_come_back_and_the_rest_is_kept(cluster, tmp_path):
 
 
 def test_payloads_are_loaded_when_their_turn_comes(cluster, monkeypatch):
-    seen, ahead, found = [], [], {}
-
-    def load(number):
-        seen.append(number)
-        return number
-
-    def done(task, result):
-        found[task.key] = result
-        ahead.append(len(seen) - len(found))
-
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    given = [Task(f"cell-{n}", "", load=partial(load, n)) for n in range(12)]
-    run(given, works.draw, done, engine="ray")
-    same(found, wanted(12))
-    assert max(ahead) < 4  # two nodes, twice
+    given = works.Loaded(12)
+    run(given.tasks, works.draw, given.done, engine="ray")
+    same(given.found, wanted(12))
+    assert max(given.ahead) < 4  # two nodes, twice
     assert not ray.is_initialized()
 
 

@@ -3,9 +3,12 @@
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
+
+from albu_learned.engine import Task
 
 
 class PickyError(Exception):
@@ -13,6 +16,26 @@ class PickyError(Exception):
 
     def __init__(self, what, where):
         super().__init__(f"{what} in {where}")
+
+
+class Loaded:
+    """Tasks whose payloads are loaded when they are asked for, which tell how many are ahead.
+
+    Args:
+        count: how many tasks.
+    """
+
+    def __init__(self, count):
+        self.seen, self.found, self.ahead = [], {}, []
+        self.tasks = [Task(f"cell-{n}", "", load=partial(self._load, n)) for n in range(count)]
+
+    def _load(self, number):
+        self.seen.append(number)
+        return number
+
+    def done(self, task, result):
+        self.found[task.key] = result
+        self.ahead.append(len(self.seen) - len(self.found))
 
 
 def draw(seed):
