@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import albu_learned as al
 from albu_learned.batch import Batch
 from albu_learned.data import open_data
+from albu_learned.families import covariance
 from albu_learned.fitting import collect
 from albu_learned.methods.theta_warp import fit as fitting
 from albu_learned.methods.theta_warp.fit import as_unit
@@ -320,6 +321,20 @@ def test_an_interrupted_fit_goes_on_and_ends_with_the_same_bits(tmp_path, monkey
     kept = al.load(tmp_path)
     assert torch.equal(kept.factor, whole.factor)
     assert (kept.arguments(), kept.about) == (whole.arguments(), whole.about)
+
+
+def test_the_smooth_prior_is_computed_once_for_all_chunks(monkeypatch):
+    calls, root = [], covariance.root
+
+    def counted(*given):
+        calls.append(given)
+        return root(*given)
+
+    monkeypatch.setattr(covariance, "root", counted)
+    chunks, align = [], fitting.align
+    monkeypatch.setattr(fitting, "align", lambda *a, **o: chunks.append(1) or align(*a, **o))
+    al.ThetaWarp.fit(*digits(each=3), **{**FEW, "family": (2, 2), "chunk": 10})
+    assert (len(chunks), len(calls)) == (2, 1)
 
 
 def test_another_fit_in_the_folder_is_refused(tmp_path):

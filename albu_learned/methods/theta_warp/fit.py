@@ -168,6 +168,7 @@ def _aligned(
     names = [f"chunk{number:05d}" for number in range(len(chunks))]
     done = sum(len(part) for name, part in zip(names, chunks, strict=True) if store.has(name))
     thetas, reports = [], []
+    _ = family.smooth  # kept by the family, and so by the copy that `align` makes for every chunk
     with told(progress, done, len(rows), "aligning", "pair") as tell:
         for name, part in zip(names, chunks, strict=True):
 
