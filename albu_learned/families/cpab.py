@@ -140,22 +140,18 @@ class CPAB(Family):
 def _check_cells(cells: int | Sequence[int]) -> int | list[int]:
     rule = "(columns, rows), such as (4, 4), or one number for series"
     if isinstance(cells, int):
-        number = checks.integer("cells", cells, 1)
-        _refuse_many(number, cells)
-        return number
-    if isinstance(cells, str) or not isinstance(cells, Sequence) or len(cells) != 2:
+        given: Sequence[int] = [cells]
+    elif isinstance(cells, str) or not isinstance(cells, Sequence) or len(cells) != 2:
         raise TypeError(f"`cells` must be {rule}, got {cells!r}.")
-    numbers = [checks.integer("cells", n, 1) for n in cells]
-    _refuse_many(math.prod(numbers), cells)
-    return numbers
-
-
-def _refuse_many(count: int, given: object) -> None:
-    if count > MOST:
+    else:
+        given = cells
+    numbers = [checks.integer("cells", n, 1) for n in given]
+    if math.prod(numbers) > MOST:
         raise ValueError(
-            f"`cells` must be at most {MOST} in all, such as (24, 24), got {given!r}. Motions are "
+            f"`cells` must be at most {MOST} in all, such as (24, 24), got {cells!r}. Motions are "
             "smooth over half the side by default: 4 to 8 cells along a side hold all of them."
         )
+    return numbers[0] if isinstance(cells, int) else numbers
 
 
 def _vertices(cells: int | list[int]) -> Tensor:
