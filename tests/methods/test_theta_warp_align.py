@@ -1,5 +1,6 @@
 """Alignment finds known motions and says how well; the Gaussian is that of what was found."""
 
+import ast
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 import albu_learned as al
 from albu_learned.methods.theta_warp import distribution
+from albu_learned.methods.theta_warp.family import family_for
 from albu_learned.methods.theta_warp.field import ThetaField
 from albu_learned.methods.theta_warp.uncertainty import left_open
 from albu_learned.resample import images as resampled
@@ -315,6 +317,26 @@ def test_the_shape_of_the_image_counts_and_not_its_shorter_side():
         al.align(sources.mT, targets.mT, family)
     with pytest.raises(ValueError, match=r"1 x 1, got .* Give larger images"):
         al.align(torch.rand(2, 1, 1, 1), torch.rand(2, 1, 1, 1), al.AffineCPAB((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("size", "cells", "remedy"),
+    [
+        ((12,), 13, r"family=6\."),
+        ((3,), 10, r"family=2\."),
+        ((2,), 10, r"family=2\."),
+        ((1,), 10, r"longer series\."),
+        ((3, 9), (10, 4), r"family=\(4, 2\)\."),
+        ((2, 2), (4, 4), r"family=\(2, 2\)\."),
+        ((1, 9), (4, 4), r"larger images\."),
+    ],
+)
+def test_where_cells_are_too_many_the_remedy_can_be_taken(size, cells, remedy):
+    with pytest.raises(ValueError, match=rf"no more cells than .* Give .*{remedy}") as caught:
+        family_for(cells, (1, *size))
+    if "family=" in remedy:
+        fewer = ast.literal_eval(str(caught.value).partition("family=")[2].rstrip("."))
+        assert family_for(fewer, (1, *size)).dim
 
 
 def test_nothing_that_moves_is_no_distribution():

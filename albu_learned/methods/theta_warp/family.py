@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 
 from albu_learned.families import AffineCPAB, Family
@@ -47,10 +46,9 @@ def _check(family: Family, size: tuple[int, ...]) -> None:
     across = [cells] if isinstance(cells, int) else list(cells)[::-1]  # as (rows, columns)
     if any(n > pixels for n, pixels in zip(across, size, strict=True)):
         rows = "images have pixels" if len(size) == 2 else "series have steps"
-        fewer = _fewer(cells, size)
-        count = fewer if isinstance(fewer, int) else math.prod(fewer)
-        smaller = count < math.prod(across)
-        remedy = f"Give fewer, such as family={fewer}." if smaller else "Give larger images."
+        larger = "Give larger images." if len(size) == 2 else "Give longer series."
+        fewer = f"Give fewer, such as family={_fewer(cells, size)}."
+        remedy = larger if min(size) < 2 else fewer  # an AffineCPAB has two cells at least
         raise ValueError(
             f"`family` must have no more cells than the {rows}, {' x '.join(map(str, size))}, got "
             f"{_named(family)}. {remedy}"
@@ -64,7 +62,7 @@ def _named(family: Family) -> str:
 
 def _fewer(cells: int | Sequence[int], size: tuple[int, ...]) -> int | tuple[int, ...]:
     if isinstance(cells, int):
-        return max(1, size[0] // 2)
+        return max(2, size[0] // 2)
     return tuple(max(2, min(n, pixels // 2)) for n, pixels in zip(cells, size[::-1], strict=True))
 
 
