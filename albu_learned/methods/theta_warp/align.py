@@ -39,7 +39,7 @@ __all__ = [
     "prepared",
     "reduced",
     "warped",
-    "weight",
+    "weight_of",
 ]
 
 # How far points are expected to move. Half of it left the fit too timid, on Fashion-MNIST the most;
@@ -164,13 +164,13 @@ def _descend(
     optimiser = torch.optim.Adam([z], lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, count, eta_min=RATE / 10)
     with torch.no_grad():
-        weighs = weight(warped(sources, family, z @ root.mT) - targets)
+        weight = weight_of(warped(sources, family, z @ root.mT) - targets)
     for step in range(count + 1):
         left = warped(sources, family, z @ root.mT) - targets
         if 0 < step < count and step % 5 == 0:  # the remainders are those of better motions now
-            weighs = weight(left.detach())
+            weight = weight_of(left.detach())
             least.fill_(torch.inf)
-        energy = weighs * _mean_square(left) + z.square().sum(dim=1) / 2
+        energy = weight * _mean_square(left) + z.square().sum(dim=1) / 2
         better = energy.detach() < least
         least = torch.where(better, energy.detach(), least)
         best = torch.where(better[:, None], z.detach(), best)
@@ -182,7 +182,7 @@ def _descend(
     return best
 
 
-def weight(left: Tensor) -> Tensor:
+def weight_of(left: Tensor) -> Tensor:
     """e / 2 s^2."""
     noise, independent = _noise(left)
     return independent / (2 * noise)

@@ -13,8 +13,14 @@ import torch
 from torch import Tensor
 
 from albu_learned.families import Family
-from albu_learned.methods.theta_warp.align import PRIOR_STD, SHARPEST, blurred, prepared, warped
-from albu_learned.methods.theta_warp.align import weight as weight_of
+from albu_learned.methods.theta_warp.align import (
+    PRIOR_STD,
+    SHARPEST,
+    blurred,
+    prepared,
+    warped,
+    weight_of,
+)
 
 __all__ = ["left_open"]
 
