@@ -246,6 +246,7 @@ FIT = ["fit", "theta-warp", "digits.npz", "-o", "w"]
         ([*FIT, "--partners", "0"], "Invalid value for '--partners'"),
         ([*FIT, "--scale", "-1"], "`scale` must be a number > 0"),
         ([*FIT, "--device", "moon"], "`device` must be one that torch has here"),
+        ([*FIT[:-1], "mix"], "'mix', which holds a finished artifact. albu_learned.load('mix')"),
         (["fit", "theta-warp", "yolo", "-o", "w"], "which is for detection"),
         (["preview", "none"], "`folder` must be an artifact"),
         (["preview", "mix", "yolo"], "which is for detection"),

@@ -46,7 +46,9 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
         data: Annotated[
             Path, argument(help="A folder of images by class, an .npz, or series. See compare.")
         ],
-        out: Annotated[Path, option("--out", "-o", help="The artifact: a folder to write.")],
+        out: Annotated[
+            Path, option("--out", "-o", help="The artifact: a new folder, or of a stopped fit.")
+        ],
         image_size: Annotated[
             int | None, option(min=1, help="The side of the images: files are cropped to it.")
         ] = None,

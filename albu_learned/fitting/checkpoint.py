@@ -22,7 +22,7 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from albu_learned.artifact import write_atomically
+from albu_learned.artifact import CONFIG, write_atomically
 from albu_learned.lock import alone
 
 __all__ = ["Checkpoint", "opened"]
@@ -38,15 +38,21 @@ def opened(folder: Path | None, facts: Mapping[str, Any]) -> Iterator[Checkpoint
     Args:
         folder: of the artifact; None to keep nothing.
         facts: what the parts depend on, as JSON values; those of an unfinished fit in the folder
-            must be the same.
+            must be the same. A finished artifact alone is refused.
     """
     if folder is None:
         yield Checkpoint(None)
         return
     place = folder / HIDDEN
+    file, facts = place / FACTS, json.loads(json.dumps(facts))
+    if (folder / CONFIG).is_file() and not file.is_file():
+        raise FileExistsError(
+            f"`folder` must be new, or that of an unfinished fit, got {str(folder)!r}, which holds "
+            f"a finished artifact. albu_learned.load({str(folder)!r}) loads it; to fit anew, "
+            "choose another folder, or delete this one."
+        )
     place.mkdir(parents=True, exist_ok=True)
     with alone(folder, place / LOCK, "fitting"):
-        file, facts = place / FACTS, json.loads(json.dumps(facts))
         if file.is_file():
             _compare(json.loads(file.read_text(encoding="utf-8")), facts, place)
         else:

@@ -15,7 +15,7 @@ import albu_learned as al
 from albu_learned.batch import Batch
 from albu_learned.data import open_data
 from albu_learned.families import covariance
-from albu_learned.fitting import collect
+from albu_learned.fitting import Checkpoint, collect
 from albu_learned.methods.theta_warp import fit as fitting
 from albu_learned.methods.theta_warp.fit import as_unit
 from albu_learned.methods.theta_warp.pairs import choose
@@ -358,6 +358,34 @@ def test_another_fit_in_the_folder_is_refused(tmp_path):
         al.ThetaWarp.fit(images, labels, folder=tmp_path, **{**FEW, "pairs": "all"})
     al.ThetaWarp.fit(images, labels, folder=tmp_path, scale=0.5, **FEW)  # comes after the pairs
     assert al.load(tmp_path).scale == 0.5
+
+
+def test_a_finished_artifact_is_not_replaced(tmp_path, monkeypatch):
+    al.ThetaWarp.fit(*digits(each=3), folder=tmp_path, **FEW)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "choose", None)  # no work is done
+        with pytest.raises(FileExistsError, match=r"`folder` must be new.*albu_learned\.load\('"):
+            al.ThetaWarp.fit(*digits(each=3), folder=tmp_path, **FEW)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    al.ThetaWarp(al.Affine()).save_pretrained(tmp_path)  # which is there to replace
+    assert isinstance(al.load(tmp_path).family, al.Affine)
+
+
+def test_a_fit_killed_after_it_wrote_the_artifact_goes_on(tmp_path, monkeypatch):
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            al.ThetaWarp.fit(*digits(each=3), folder=tmp_path, **FEW)
+    whole = al.load(tmp_path)
+    assert (tmp_path / ".fit" / "facts.json").is_file()
+    monkeypatch.setattr(fitting, "align", None)
+    again = al.ThetaWarp.fit(*digits(each=3), folder=tmp_path, **FEW)
+    assert torch.equal(again.factor, whole.factor)
+    assert not (tmp_path / ".fit").exists()
 
 
 def test_files_of_somebody_else_are_refused_before_the_work(tmp_path, monkeypatch):

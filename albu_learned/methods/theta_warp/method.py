@@ -183,7 +183,7 @@ class ThetaWarp(Warp):
             most: images of each class that are looked at, chosen by the seed; None for all.
             seed: of every random choice: the same gives the same fit.
             folder: keeps what is finished, so that a fit that was stopped goes on there; in the
-                end it holds the artifact.
+                end it holds the artifact. One that holds a finished artifact is refused.
             chunk: pairs that are aligned at a time.
             device: where; CUDA if there is one.
             progress: True for a bar, if tqdm is installed and somebody looks; or a function, told
