@@ -77,6 +77,7 @@ def card(name: str, summary: str, about: About, citation: str) -> str:
 def check(part: Part, about: About, folder: Path) -> None:
     """Raises, before anything is touched, if what would be written could not be read again, or if
     files of somebody else would be overwritten."""
+    refuse_file("save_directory", folder)
     _refuse_foreign(folder)
     where = f"What would be saved of {type(part).__name__}"
     _read_about(asdict(about), where)
@@ -84,6 +85,16 @@ def check(part: Part, about: About, folder: Path) -> None:
         twin = build(describe(part), where)
     if isinstance(part, nn.Module) and isinstance(twin, nn.Module):
         _compare(twin.state_dict(), part.state_dict(), f"This {type(part).__name__}")
+
+
+def refuse_file(name: str, folder: Path) -> None:
+    """Raises if what shall become a folder, or the place of one, is a file."""
+    for place in (folder, *folder.parents):
+        if place.is_file():
+            raise NotADirectoryError(
+                f"`{name}` must be a folder, or a new one, got {str(folder)!r}, but "
+                f"{str(place)!r} is a file. Choose another."
+            )
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -396,6 +396,18 @@ def test_files_of_somebody_else_are_refused_before_the_work(tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
+@pytest.mark.parametrize("below", [".", "deeper/still"])
+def test_a_file_in_the_place_of_the_folder_is_refused_before_the_data_are_read(tmp_path, below):
+    (tmp_path / "w").write_text("mine")
+    data = Listed(*digits(each=3))
+    with pytest.raises(NotADirectoryError, match=r"`folder` must be a folder.*w' is a file"):
+        al.ThetaWarp.fit(data, folder=tmp_path / "w" / below, **FEW)
+    assert data.read == 0
+    with pytest.raises(NotADirectoryError, match=r"`save_directory` must be a folder.* is a file"):
+        al.ThetaWarp().save_pretrained(tmp_path / "w" / below)
+    assert (tmp_path / "w").read_text() == "mine"
+
+
 def test_pairs_that_nothing_aligns_end_in_an_error(tmp_path, monkeypatch):
     align = fitting.align
 

@@ -12,13 +12,14 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from albu_learned import checks
+from albu_learned import artifact, checks
 from albu_learned.batch import Batch
 from albu_learned.data import Data
 from albu_learned.families import Affine, AffineCPAB, Family, Pace
@@ -203,6 +204,8 @@ class ThetaWarp(Warp):
             return cls(family, std, scale, distributions, padding, box, min_visible)
 
         make(Affine())  # what is wrong with the strength or the padding is told before the work
+        if folder is not None:
+            artifact.refuse_file("folder", Path(folder))
         sample = collect(images, labels, classes, groups, how.most, how.seed)
         if not isinstance(images, (str, os.PathLike, Data)):
             refuse_grey("images", sample.images.shape, family)
