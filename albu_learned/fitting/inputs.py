@@ -41,7 +41,8 @@ def collect(
     if not isinstance(images, (Data, Dataset, DataLoader)):
         raise TypeError(
             "`images` must be a tensor, an array, a Dataset, a DataLoader or the path of a data "
-            f"set, got {type(images).__name__}."
+            f"set, got {type(images).__name__}. Of a list, stack the images with torch.stack, and "
+            "give their classes apart, as `labels`."
         )
     if labels is not None:
         raise ValueError(

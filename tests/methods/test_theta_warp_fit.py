@@ -566,6 +566,7 @@ BAD = [
     ((IMAGES[:, 0], LABELS), {"family": (2, 2)}, ValueError, "which looks like grey images"),
     ((Listed(IMAGES[:, 0], LABELS), None), {}, ValueError, "which looks like grey images"),
     (([1, 2], LABELS), {}, TypeError, "`images` must be a tensor.*got list"),
+    (([(IMAGES[0], 0)], None), {}, TypeError, r"torch\.stack, and give .* apart, as `labels`"),
     ((Listed(SIZES, [0] * 4), None), {}, ValueError, r"one size, got \(1, 8, 8\) as 0 and .* as 3"),
     ((DataLoader(Listed(SIZES, [0] * 4), 4), None), {}, ValueError, "must be of one size"),
     ((Listed(["file"], [0]), None), {}, TypeError, "must yield tensors .* got str as 0"),
