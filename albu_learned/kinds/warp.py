@@ -15,6 +15,13 @@ from albu_learned.method import Method, Plan
 
 PADDINGS = ("border", "zeros", "reflection")
 BOXES = ("outline", "ellipse", "mask")
+_MOVED = {
+    1: ("series (B, C, T)", "For images take a warp that is made for them."),
+    2: (
+        "images (B, C, H, W)",
+        "Of one image give images[None]; for series take a warp that is made for them.",
+    ),
+}
 
 
 class Field(ABC):
@@ -104,6 +111,7 @@ class Warp(Method):
             `instances` in the same rows.
         min_visible: the share of a moved box's area that must be inside the frame; one of which
             less is left there is not valid.
+        ndim: 2 if it moves images alone, 1 if series alone; None if both.
     """
 
     _base = True
@@ -111,6 +119,7 @@ class Warp(Method):
     padding: str = "border"
     box: str = "outline"
     min_visible: float = 0.0
+    ndim: int | None = None
 
     @abstractmethod
     def field(self, plan: Plan) -> Field:
@@ -131,10 +140,17 @@ class Warp(Method):
         checks.needs(self, batch)
         if "labels" in self.needs:
             checks.hard_labels(self, batch)
-        if batch.images is not None and batch.images.ndim not in (3, 4):
+        if batch.images is None:
+            return
+        name, shape = type(self).__name__, tuple(batch.images.shape)
+        if len(shape) not in (3, 4):
             raise ValueError(
-                f"`images` must be (B, C, H, W), or series (B, C, T), for {type(self).__name__}, "
-                f"got {tuple(batch.images.shape)}."
+                f"`images` must be (B, C, H, W), or series (B, C, T), for {name}, got {shape}."
+            )
+        if self.ndim is not None and len(shape) != 2 + self.ndim:
+            wanted, remedy = _MOVED[self.ndim]
+            raise ValueError(
+                f"`images` must be {wanted}, for which this {name} is made, got {shape}. {remedy}"
             )
 
     def change(self, batch: Batch, plan: Plan) -> Batch:

@@ -172,6 +172,27 @@ def test_series():
 
 
 @pytest.mark.parametrize(
+    ("family", "shape", "message"),
+    [
+        (
+            al.AffineCPAB(6),
+            (3, 1, 8, 8),
+            r"must be series \(B, C, T\), for which this ThetaWarp is made, got \(3, 1, 8, 8\)\. "
+            "For images take",
+        ),
+        (
+            al.AffineCPAB((2, 2)),
+            (3, 8, 8),
+            r"must be images \(B, C, H, W\), for .* got \(3, 8, 8\)\. Of one image give",
+        ),
+    ],
+)
+def test_series_for_a_warp_of_images_are_refused_and_the_reverse(family, shape, message):
+    with pytest.raises(ValueError, match=f"`images` {message}"):
+        al.ThetaWarp(family)(al.Batch(images=torch.rand(shape)))
+
+
+@pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"std": 0}, ValueError, "`std` must be a number > 0, such as 0.05"),

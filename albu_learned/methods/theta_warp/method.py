@@ -97,6 +97,7 @@ class ThetaWarp(Warp):
             raise TypeError(
                 f"`family` must be a Family, such as AffineCPAB((4, 4)), got {family!r}."
             )
+        self.ndim = self.family.ndim
         self.std = _positive("std", std)
         self.scale = _positive("scale", scale)
         if self.scale * self.std > _STRONGEST:
