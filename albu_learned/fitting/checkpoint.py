@@ -82,9 +82,13 @@ class Checkpoint:
             return made
 
     def finish(self) -> None:
-        """Removes everything: the artifact is there."""
-        if self.place is not None:
-            shutil.rmtree(self.place)
+        """Removes everything: the artifact is there. The facts go last, by which an unfinished fit
+        is known: parts without them would be taken for those of the next."""
+        if self.place is None:
+            return
+        for file in self.place.glob("*.safetensors"):
+            file.unlink()
+        shutil.rmtree(self.place)
 
 
 def _compare(kept: Mapping[str, Any], facts: Mapping[str, Any], place: Path) -> None:
