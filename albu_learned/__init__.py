@@ -15,6 +15,7 @@ from albu_learned.kinds import Mix as Mix
 from albu_learned.kinds import Warp as Warp
 from albu_learned.method import Method as Method
 from albu_learned.method import load as load
+from albu_learned.methods.class_vae import ClassVAE as ClassVAE
 from albu_learned.methods.theta_warp import AlignReport as AlignReport
 from albu_learned.methods.theta_warp import ThetaWarp as ThetaWarp
 from albu_learned.methods.theta_warp import align as align
@@ -32,6 +33,7 @@ __all__ = [
     "AffineCPAB",
     "AlignReport",
     "Batch",
+    "ClassVAE",
     "Family",
     "Field",
     "Generate",

@@ -47,6 +47,10 @@ def shifted(toy, by):
     return toy
 
 
+VAE = {
+    "gradient to images": "its pixels come from the labels alone",
+    "gradient to all that is learned": "encoders are for the fit alone",
+}
 MOVES = [[0.25, 0.0], [-0.125, 0.5]]
 
 CASES = [
@@ -54,6 +58,16 @@ CASES = [
     Case("ZetaMixup top_k", lambda: al.ZetaMixup(gamma=4.0, top_k=3, num_classes=2)),
     Case("ThetaWarp", lambda: al.ThetaWarp(std=0.1)),
     Case("ThetaWarp of CPAB", lambda: al.ThetaWarp(al.CPAB((3, 2)), std=0.1, distributions=2)),
+    Case(
+        "ClassVAE",
+        lambda: al.ClassVAE((3, 16, 16), 2),
+        VAE,
+    ),
+    Case(
+        "ClassVAE of codes",
+        lambda: al.ClassVAE((3, 16, 16), 2, "dense", codes=2, sampler="mixture", members=[[1, 0]]),
+        VAE,
+    ),
     Case("ClassShift", lambda: shifted(toys.ClassShift(), MOVES)),
     Case("FreeShift", lambda: shifted(toys.FreeShift(noise=0.1), MOVES)),
     Case("ImageShift", lambda: shifted(toys.ImageShift(noise=0.1), MOVES)),

@@ -216,7 +216,8 @@ def test_gradients_reach_what_is_learned(case):
         assert method.kind == "mix" or "factor" in dict(method.named_buffers())  # no gradient
         return
     method(batch, generator=seeded(0)).images.square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learned)
+    reached = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in learned]
+    assert any(reached) if case.why_not("gradient to all that is learned") else all(reached)
 
 
 @cases_of("gradient to images")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +23,7 @@ class Generate(Method):
 
     _base = True
     kind = "generate"
+    stage: ClassVar[str] = "image"  # of a training where a spec has it work, unless told
 
     def __init__(self, resize: bool = False) -> None:
         super().__init__()
@@ -54,7 +56,8 @@ class Generate(Method):
         if made.shape[1] != batch.images.shape[1]:
             raise ValueError(
                 f"`images` must have {made.shape[1]} channels for this {type(self).__name__}, got "
-                f"{tuple(batch.images.shape)}."
+                f"{tuple(batch.images.shape)}. Convert the images, or fit it to some that have as "
+                "many."
             )
         checks.require(  # here: images of integers would hide a NaN, which turns into black
             made.isfinite().all(),

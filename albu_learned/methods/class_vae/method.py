@@ -1,0 +1,393 @@
+"""ClassVAE: new images of a class, from a network that has learned how its images vary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from albu_learned import checks
+from albu_learned.batch import Batch, as_floats
+from albu_learned.fitting import Progress, collect
+from albu_learned.kinds import Generate
+from albu_learned.method import Plan
+from albu_learned.methods.class_vae import fit as fitting
+from albu_learned.methods.class_vae import safety
+from albu_learned.methods.class_vae.loss import LIKELIHOODS
+from albu_learned.methods.class_vae.network import NAMES, Networks
+from albu_learned.methods.class_vae.samplers import SAMPLERS, UNIFORMS, Codes
+from albu_learned.methods.class_vae.words import summary
+
+__all__ = ["ClassVAE"]
+
+_SIDES = (8, 128)  # of images, in pixels
+_TRIES = 4  # samples that are looked at before the least bad is taken
+_BLOCK = 512  # samples that are decoded at a time
+
+
+class ClassVAE(Generate):
+    """Makes new images of a class, learned from a few images of that class.
+
+    A variational autoencoder for each class, or one for many classes that is told which: `fit`
+    trains them. A row keeps its label and gets another image of that class, so use it for a share
+    of the rows only: p is 0.4 or less, and real images make up the rest.
+
+    Args:
+        shape: (C, H, W) of the images, with sides of 8 to 128 pixels.
+        num_classes: how many classes there are.
+        network: "convolutional", "dense", "garay-2018" (the paper's), or "pca" (no network but the
+            Gaussian of each class: what a VAE has to beat).
+        latent: numbers that an image is encoded by.
+        width: channels of the first layer, or units of a dense network; None for its default.
+        likelihood: "bernoulli" or "gaussian", the latter with a deviation that is learned.
+        members: the classes of each network; by default one network for each class.
+        codes: how many real images are kept as codes, for the samplers but the prior.
+        components: of the mixture of each class.
+        sampler: where codes come from: the "prior", the "posterior" of a real image, a "mixture"
+            of Gaussians fitted to all of these, or "convex", between two real images of the class.
+        temperature: multiplies the spread of codes; below 1 samples are more typical.
+        reject: draw again what another class explains better, or its own class worse than all but
+            this share of the real images, such as 0.05; None to take every sample.
+        resize: whether samples are resized to images of another size.
+
+    Example:
+        >>> import torch
+        >>> vae = ClassVAE((1, 8, 8), num_classes=2)  # of no data, so its samples mean nothing
+        >>> vae.sample(torch.tensor([0, 1, 1])).shape
+        torch.Size([3, 1, 8, 8])
+    """
+
+    needs = frozenset({"labels"})
+    citation = """@inproceedings{garay2018data,
+  title     = {Data Augmentation via Variational Auto-Encoders},
+  author    = {Garay-Maestre, Unai and Gallego, Antonio-Javier and Calvo-Zaragoza, Jorge},
+  booktitle = {Iberoamerican Congress on Pattern Recognition},
+  year      = {2018}
+}"""
+    tries = MappingProxyType({"p": (0.4, 0.2, 0.0)})
+    stage = "batch"  # in trials its samples did better as they are than changed like real images
+
+    scores: Tensor
+    network_of: Tensor
+    member_of: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        num_classes: int,
+        network: str = "convolutional",
+        latent: int = 8,
+        width: int | None = None,
+        likelihood: str = "bernoulli",
+        members: Sequence[Sequence[int]] | None = None,
+        codes: int = 0,
+        components: int = 3,
+        sampler: str = "prior",
+        temperature: float = 1.0,
+        reject: float | None = None,
+        resize: bool = False,
+    ) -> None:
+        super().__init__(resize)
+        self.shape = _shape(shape)
+        self.num_classes = checks.integer("num_classes", num_classes, 1)
+        self.network = checks.one_of("network", network, NAMES)
+        self.latent = checks.integer("latent", latent, 1)
+        self.width = None if width is None else checks.integer("width", width, 2)
+        self.likelihood = checks.one_of("likelihood", likelihood, LIKELIHOODS)
+        self.members = _members(members, self.num_classes)
+        self.codes = checks.integer("codes", codes, 0)
+        self.components = checks.integer("components", components, 1)
+        self.sampler = checks.one_of("sampler", sampler, SAMPLERS)
+        self.temperature = checks.between("temperature", temperature, "[0, inf)")
+        self.reject = None if reject is None else checks.between("reject", reject, "[0, 1)")
+        if not self.codes and (self.sampler != "prior" or self.reject is not None):
+            raise ValueError(
+                "`codes` must be the number of real images that were encoded, for the sampler "
+                f'{self.sampler!r} and to reject samples, got 0. Use the "prior" and reject=None '
+                "for networks that were not fitted."
+            )
+        several = max(map(len, self.members))
+        self.networks = Networks(
+            self.network,
+            len(self.members),
+            self.shape,
+            self.latent,
+            several if several > 1 else 0,
+            self.width,
+            self.likelihood == "gaussian",
+        )
+        self.table = Codes(self.codes, self.num_classes, self.latent, self.components)
+        self.register_buffer("scores", torch.zeros(self.codes))
+        places = safety.Places(self.members, self.num_classes)
+        self.register_buffer("network_of", places.network, persistent=False)
+        self.register_buffer("member_of", places.member, persistent=False)
+
+    @classmethod
+    @torch.inference_mode(False)
+    def fit(
+        cls,
+        images: Any,
+        labels: Any = None,
+        *,
+        network: str = "convolutional",
+        latent: int | None = None,
+        width: int | None = None,
+        likelihood: str | None = None,
+        beta: float = 1.0,
+        free_bits: float = 0.0,
+        steps: int | None = None,
+        batch: int | None = None,
+        learning_rate: float | None = None,
+        validation: float = 0.15,
+        conditional: bool | None = None,
+        few: str = "error",
+        sampler: str = "prior",
+        temperature: float = 1.0,
+        components: int = 3,
+        reject: float | None = None,
+        share: float = 0.4,
+        expect: bool = True,
+        classes: Sequence[str] | None = None,
+        groups: Any = None,
+        most: int | None = None,
+        seed: int = 0,
+        folder: str | os.PathLike[str] | None = None,
+        device: torch.device | str | None = None,
+        precision: str = "float32",
+        progress: Progress = True,
+        resize: bool = False,
+    ) -> ClassVAE:
+        """Learns how the images of each class vary.
+
+        What it found is in `about` of what it returns, which is on the CPU; `summary` says it in
+        words.
+
+        Args:
+            images: (N, C, H, W), float in [0, 1] or uint8, as a tensor or an array; a Dataset of
+                (image, label) or a DataLoader; or the path of a data set (see
+                `albu_learned.data.open_data`), of which the training part is read.
+            labels: (N,) class numbers, where images do not bring their own.
+            network, width, sampler, temperature, components, reject, resize: see the class.
+            latent: numbers that an image is encoded by; None: as many as there are directions in
+                which images of a class vary, 2 to 16.
+            likelihood: "bernoulli" or "gaussian"; None: the first for grey images.
+            beta: weight of the divergence from the prior; 1 is the evidence lower bound.
+            free_bits: nats of each latent number that cost nothing.
+            steps: of the training at most; None for the network's own.
+            batch: images of each network a step; None for the network's own.
+            learning_rate: None for the network's own.
+            validation: share of the images that is held out to say when to stop; 0 for none.
+            conditional: one network for all classes, which is told the class. None: for more than
+                32 classes. One for each was better in trials, with few classes.
+            few: what becomes of a class of fewer than 4 images: an "error", "merge" (such classes
+                share a network that is told the class) or "keep" (it has its own nevertheless).
+            share: of a batch that will be samples, to say whether that is expected to help.
+            expect: whether to say so, which takes six short trainings of a small network.
+            classes: a name for each class, where images do not bring their own.
+            groups: (N,) the patient or scene of each image, none of which is held out in part; of
+                a folder of images, a CSV file.
+            most: images of each class that are looked at, chosen by the seed; None for all.
+            seed: of every random choice: the same gives the same fit.
+            folder: keeps what is finished, so that a fit that was stopped goes on there; in the
+                end it holds the artifact.
+            device: where; CUDA if there is one.
+            precision: "float32", or "bfloat16" for mixed precision.
+            progress: True for a bar, if tqdm is installed and somebody looks; or a function, told
+                how many of how many steps are done.
+
+        Example:
+            >>> import torch
+            >>> images, labels = torch.rand(8, 1, 8, 8), torch.arange(8) % 2
+            >>> vae = ClassVAE.fit(images, labels, steps=50, progress=False)
+            >>> vae.sample(torch.tensor([0, 1])).shape
+            torch.Size([2, 1, 8, 8])
+        """
+        how = fitting.Settings(
+            network=network,
+            latent=latent,
+            likelihood=likelihood,
+            beta=beta,
+            free_bits=free_bits,
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            validation=validation,
+            conditional=conditional,
+            few=few,
+            share=share,
+            expect=expect,
+            most=most,
+            seed=seed,
+            precision=precision,
+        )
+
+        def make(**facts: Any) -> ClassVAE:
+            return cls(
+                width=width,
+                components=components,
+                sampler=sampler,
+                temperature=temperature,
+                reject=reject,
+                resize=resize,
+                **facts,
+            )
+
+        make(shape=(1, 8, 8), num_classes=1, codes=1)  # what is wrong is told before the work
+        sample = collect(images, labels, classes, groups, how.most, how.seed)
+        return fitting.fitted(make, sample, how, folder, device, progress)
+
+    @classmethod
+    def unfitted(
+        cls, shape: Sequence[int] | None = None, classes: int | None = None, **how: Any
+    ) -> ClassVAE:
+        """The generator of no data in the place of the one that `fit` would make, and all checks of
+        what `fit` is given that need no data.
+
+        Args:
+            shape: (C, H, W) of the data; None if nobody knows yet.
+            classes: how many; None likewise.
+            **how: arguments of `fit` that say how.
+        """
+        settings = fitting.Settings(**fitting.own(how))
+        own = {name: value for name, value in how.items() if name not in fitting.own(how)}
+        return cls(
+            shape or (1, 8, 8),
+            classes or 1,
+            settings.network,
+            settings.latent or 8,
+            codes=1,
+            **own,
+        )
+
+    def summary(self) -> str:
+        """What its fit found, in plain words."""
+        return summary(self.about)
+
+    def draw(
+        self,
+        rows: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Plan:
+        tries = 1 if self.reject is None else _TRIES
+        how: Any = {"generator": generator, "device": device}
+        return {
+            "z": torch.randn(rows, tries, self.latent, **how),
+            "u": torch.rand(rows, tries, UNIFORMS, **how),
+        }
+
+    def plan(self, batch: Batch, noise: Plan) -> Plan:
+        assert batch.labels is not None
+        labels = batch.labels.long()
+        self._check_labels(labels)
+        rows, tries = noise["z"].shape[:2]
+        every = labels.repeat_interleave(tries)
+        codes = self.table.latent(
+            self.sampler,
+            every,
+            noise["z"].flatten(0, 1),
+            noise["u"].flatten(0, 1),
+            self.temperature,
+        )
+        if self.reject is None:
+            return {"z": codes, "label": labels}
+        with torch.no_grad():
+            margin = self._margins(self._decoded(codes, every), every).view(rows, tries)
+        good = margin >= 0
+        chosen = torch.where(good.any(dim=1), good.int().argmax(dim=1), margin.argmax(dim=1))
+        return {
+            "z": codes.view(rows, tries, -1)[torch.arange(rows, device=codes.device), chosen],
+            "label": labels,
+        }
+
+    def pixels(self, images: Tensor, plan: Plan) -> Tensor:
+        return self._decoded(plan["z"], plan["label"])
+
+    def _decoded(self, codes: Tensor, labels: Tensor) -> Tensor:
+        kind = next(self.networks.parameters()).dtype
+        network, member = self.network_of[labels], self.member_of[labels]
+        if torch.compiler.is_compiling():
+            return self.networks.made(codes.to(kind), network, member)
+        parts = [torch.split(part, _BLOCK) for part in (codes.to(kind), network, member)]
+        return torch.cat([self.networks.made(*block) for block in zip(*parts, strict=True)])
+
+    @torch.no_grad()
+    def sample(self, labels: Any, *, generator: torch.Generator | None = None) -> Tensor:
+        """(B, C, H, W) images in [0, 1] of these classes.
+
+        Args:
+            labels: (B,) class numbers.
+            generator: of the noise; torch's own if None.
+        """
+        given = torch.as_tensor(labels, device=self.network_of.device)
+        plan = self.planned(Batch(labels=given), generator)
+        return self._decoded(plan["z"], plan["label"])
+
+    @torch.no_grad()
+    def doubtful(self, images: Tensor, labels: Tensor, reject: float | None = None) -> Tensor:
+        """(B,) which images `reject` would draw again, as images of these classes.
+
+        Args:
+            images: (B, C, H, W), float in [0, 1] or uint8.
+            labels: (B,) class numbers.
+            reject: see the class; its own, or 0.05, if None.
+        """
+        self._check_labels(labels.long())
+        share = reject if reject is not None else 0.05 if self.reject is None else self.reject
+        return self._margins(as_floats(images), labels.long(), share) < 0
+
+    def _margins(self, images: Tensor, labels: Tensor, reject: float | None = None) -> Tensor:
+        """(B,) how far each image is from being rejected, in nats; below 0 it is."""
+        share = self.reject if reject is None else reject
+        assert share is not None
+        every = images.new_full((len(images), self.num_classes), -torch.inf)
+        places = safety.Places(self.members, self.num_classes)
+        for label in places.known.tolist():
+            every[:, label] = safety.scores(self.networks, images, label, places)
+        own = every.gather(1, labels[:, None])[:, 0]
+        others = every.scatter(1, labels[:, None], -torch.inf).max(dim=1).values
+        limit = safety.limits(self.scores, self.table.starts, share)[labels]
+        return torch.minimum(own - others, own - limit)
+
+    def _check_labels(self, labels: Tensor) -> None:
+        checks.class_numbers(labels, self.num_classes, "this ClassVAE")
+        if sum(map(len, self.members)) < self.num_classes:
+            empty = (self.network_of < 0).nonzero()[:, 0].tolist()
+            names = self.about.classes or range(self.num_classes)
+            checks.require(
+                (self.network_of[labels] >= 0).all(),
+                "`labels` must be classes that this ClassVAE has seen images of, which it has not "
+                f"of {', '.join(repr(names[label]) for label in empty)}. Fit it anew with some, or "
+                "leave rows of these classes out.",
+            )
+
+    def extra_repr(self) -> str:
+        return f"sampler={self.sampler}, temperature={self.temperature:g}, reject={self.reject}"
+
+
+def _shape(given: Any) -> list[int]:
+    low, high = _SIDES
+    good = isinstance(given, Sequence) and len(given) == 3
+    if not good or not all(low <= side <= high for side in given[1:]):
+        raise ValueError(
+            f"`shape` must be (C, H, W) with sides of {low} to {high} pixels, got {given!r}. "
+            "Resize the images before the fit."
+        )
+    return [checks.integer("shape", number, 1) for number in given]
+
+
+def _members(given: Sequence[Sequence[int]] | None, classes: int) -> list[list[int]]:
+    if given is None:
+        return [[label] for label in range(classes)]
+    members = [[checks.integer("members", label, 0) for label in own] for own in given]
+    flat = [label for own in members for label in own]
+    if not flat or not all(members) or len(set(flat)) < len(flat) or max(flat) >= classes:
+        raise ValueError(
+            f"`members` must name classes from 0 to {classes - 1}, each once, for every network, "
+            f"got {given!r}."
+        )
+    return members
