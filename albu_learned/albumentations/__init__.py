@@ -4,6 +4,7 @@ Import this before `albumentations.from_dict` or `albumentations.load` read a sa
 one of its classes: the host finds classes by name among those that have been imported.
 """
 
+from albu_learned.albumentations.class_vae import ClassVAE as ClassVAE
 from albu_learned.albumentations.collate import MixCollate as MixCollate
 from albu_learned.albumentations.generate import GenerateTransform as GenerateTransform
 from albu_learned.albumentations.mix import MixTransform as MixTransform
@@ -14,6 +15,7 @@ from albu_learned.albumentations.zeta_mixup import ZetaCollate as ZetaCollate
 from albu_learned.albumentations.zeta_mixup import ZetaMixup as ZetaMixup
 
 __all__ = [
+    "ClassVAE",
     "GenerateTransform",
     "MixCollate",
     "MixTransform",

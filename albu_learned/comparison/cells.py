@@ -22,6 +22,7 @@ from albu_learned.comparison.result import MEASURES
 from albu_learned.comparison.study import Cell, Study
 from albu_learned.comparison.train import Feed, Run, predict, state_of, together, train
 from albu_learned.data import Data, Rows
+from albu_learned.spec import Entry
 
 __all__ = ["fitted", "forget", "test_cell", "train_cell"]
 
@@ -121,13 +122,21 @@ def _fitted(study: Study, cell: Cell, feed: Feed, fold: int | None = None) -> Ar
     data = _classified(study)
     own = replace(data, train=_FitRows(feed))
     how = {"seed": subsets.derived("fit", *_purpose(cell, fold)), "device": feed.device}
-    try:
-        return cell.arm.with_fits(lambda entry: entry.fit_to(own, **how))
-    except ValueError as error:
-        if not _alone(feed.labels):
-            raise
-        warnings.warn(f"{cell}: {error} It is used without a fit.", stacklevel=2)
-        return cell.arm.with_fits(lambda entry: entry.unfitted(data.shape))
+
+    def fit(entry: Entry) -> Entry:
+        key = (fold, entry.name, repr(entry.arguments), repr(entry.fit))
+        try:
+            if key not in feed.fits:
+                feed.fits[key] = entry.fit_to(own, **how).fitted
+        except ValueError as error:
+            # A warp of no data is of use; what a generator of no data makes is noise.
+            if entry.kind != "warp" or not _alone(feed.labels):
+                raise
+            warnings.warn(f"{cell}: {error} It is used without a fit.", stacklevel=2)
+            return entry.unfitted(data.shape, len(data.classes))
+        return replace(entry, fitted=feed.fits[key])
+
+    return cell.arm.with_fits(fit)
 
 
 class _FitRows(Rows):

@@ -74,7 +74,11 @@ def prepare(
 
 
 def _too_few(study: Study) -> str:
-    fits = [arm.name for arm in study.arms if arm.fits and not arm.skipped]
+    fits = [
+        arm.name
+        for arm in study.arms
+        if not arm.skipped and any(atom.fits and atom.kind == "warp" for atom in arm.atoms)
+    ]
     few = [str(size) for size in study.settings.sizes if 0 < size < FEWEST]
     if not fits or not few:
         return ""
@@ -153,7 +157,8 @@ def _try(arm: Arm, study: Study, images: Tensor, labels: Tensor) -> None:
     """Every strength of an arm on a few rows: what it needs and what it breaks."""
     data = study.data
     shape = images.shape[1:]
-    arm = arm.with_fits(lambda entry: entry.unfitted(shape))  # a few rows are too few to fit to
+    # A few rows are too few to fit to.
+    arm = arm.with_fits(lambda entry: entry.unfitted(shape, len(data.classes)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for strength in arm.candidates or ({},):

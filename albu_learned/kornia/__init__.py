@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
 from albu_learned.kornia.container import (
     LearnedAugmentationSequential as LearnedAugmentationSequential,
 )
+from albu_learned.kornia.generate import ClassVAE as ClassVAE
 from albu_learned.kornia.generate import GenerateTransform as GenerateTransform
 from albu_learned.kornia.mix import MixTransform as MixTransform
 from albu_learned.kornia.mix import ZetaMixup as ZetaMixup
@@ -29,6 +30,7 @@ from albu_learned.kornia.warp import ThetaWarp as ThetaWarp
 from albu_learned.kornia.warp import WarpTransform as WarpTransform
 
 __all__ = [
+    "ClassVAE",
     "GenerateTransform",
     "LearnedAugmentationSequential",
     "MixTransform",

@@ -13,7 +13,8 @@ from albu_learned import checks
 from albu_learned.kinds import Generate
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import Learned, Params
-from albu_learned.method import Method
+from albu_learned.method import Method, hold
+from albu_learned.methods import class_vae
 
 
 class GenerateTransform(Learned, IntensityAugmentationBase2D):
@@ -53,3 +54,58 @@ class GenerateTransform(Learned, IntensityAugmentationBase2D):
         changed = self.change(params, parts.images(input)).images
         assert changed is not None
         return changed
+
+
+class ClassVAE(GenerateTransform):
+    """Puts a new image of its class in the place of an image; see `albu_learned.ClassVAE`.
+
+    It reads labels, so it stands in our container, directly in its list. Gradients reach the
+    decoder of the live method that it was given; with a sampler, temperature or reject of its own
+    those of a copy, `method` of this operation.
+
+    Args:
+        method: a fitted `ClassVAE`, or its folder.
+        p: probability for each image. Above 0.4 real images become few.
+        same_on_batch: draw one code for the whole batch.
+        keepdim: return (C, H, W) for (C, H, W).
+        classes: your class names in the order of your labels, where the artifact has names.
+        resize: whether pictures of another size than the images are resized to fit.
+        sampler: where codes come from: "prior", "posterior", "mixture" or "convex"; None for the
+            artifact's own.
+        temperature: multiplies the spread of codes; None likewise.
+        reject: draw again what is doubtful, such as 0.05; None likewise.
+
+    Example:
+        >>> import albu_learned, torch
+        >>> from albu_learned.kornia import LearnedAugmentationSequential
+        >>> of_no_data = albu_learned.ClassVAE((3, 16, 16), num_classes=2)
+        >>> replace = ClassVAE(of_no_data, p=1.0)
+        >>> augment = LearnedAugmentationSequential(replace, data_keys=["input", "class"])
+        >>> augment(torch.rand(2, 3, 16, 16), torch.tensor([0, 1]))[0].shape
+        torch.Size([2, 3, 16, 16])
+    """
+
+    def __init__(
+        self,
+        method: class_vae.ClassVAE | str | Path,
+        *,
+        p: float = 0.4,
+        same_on_batch: bool = False,
+        keepdim: bool = False,
+        classes: Sequence[str] | None = None,
+        resize: bool = False,
+        sampler: str | None = None,
+        temperature: float | None = None,
+        reject: float | None = None,
+    ) -> None:
+        facts = {"sampler": sampler, "temperature": temperature, "reject": reject}
+        told = {name: value for name, value in facts.items() if value is not None}
+        live = hold(method, class_vae.ClassVAE)
+        super().__init__(
+            live.with_arguments(**told) if told else live,
+            p=p,
+            same_on_batch=same_on_batch,
+            keepdim=keepdim,
+            classes=classes,
+            resize=resize,
+        )

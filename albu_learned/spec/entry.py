@@ -17,7 +17,9 @@
 
 Stages: "image", the raw image as it was read (in YOLO before mosaic, partners included); "sample",
 one training sample before it becomes a tensor; "policy", an operation of RandAugment in timm;
-"batch", on the device. By default generators work on images, warps on samples, mixes on batches.
+"batch", on the device. By default generators work on images (a ClassVAE on batches: what it makes
+is better left as it is), warps on samples, mixes on batches. p is by default what the method would
+try first, such as 0.4 of a ClassVAE; else 0.5, of a mix 1.
 
 A spec is trusted like the training script beside it: `modules` are imported. Artifacts are not:
 nothing in them is executed.
@@ -71,14 +73,15 @@ class Entry:
         wanted: Any = self._class()
         return replace(self, fitted=wanted.fit(data, progress=False, **others, **self._how()))
 
-    def unfitted(self, shape: Sequence[int] | None = None) -> Entry:
-        """The same entry with its method as it is before a fit to rows of this shape, to try what
-        it does. What `fit` is given is checked where the method has a class method `unfitted`."""
+    def unfitted(self, shape: Sequence[int] | None = None, classes: int | None = None) -> Entry:
+        """The same entry with its method as it is before a fit to rows of this shape and so many
+        classes, to try what it does. What `fit` is given is checked where the method has a class
+        method `unfitted`."""
         wanted: Any = self._class()
         try:
             if not hasattr(wanted, "unfitted"):
                 return replace(self, fitted=self._made(wanted, None))
-            return replace(self, fitted=wanted.unfitted(shape, **self._how()).eval())
+            return replace(self, fitted=wanted.unfitted(shape, classes, **self._how()).eval())
         except (ValueError, TypeError) as error:
             raise type(error)(f"{self.where}: {error}") from error
 
@@ -92,7 +95,9 @@ class Entry:
 
     def value(self, argument: str) -> Any:
         """What an argument of the method is, be it written in the spec, stored or a default."""
-        return self.build().arguments()[argument]
+        awaits_fit = self.fit is not None and self.fitted is None
+        entry = self.unfitted() if awaits_fit else self
+        return entry.build().arguments()[argument]
 
     def active(self, epoch: int) -> bool:
         """Whether it is used in an epoch; the first is 0."""

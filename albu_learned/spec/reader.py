@@ -110,6 +110,8 @@ class _Reader:
         if "fit" in keys:
             self._check_fit(keys, wanted)
         stage, p = _DEFAULTS[wanted.kind]
+        stage = getattr(wanted, "stage", stage)
+        p = (wanted.tries.get("p") or (p,))[0]  # what a method would try first, if it has a say
         values = {key: self._value(keys[key]) for key in known if key in keys}
         stage = self._stage(keys, wanted.kind, values.pop("stage", stage))
         entry = Entry(
@@ -131,15 +133,16 @@ class _Reader:
             rule = f"`until_epoch` must be greater than from_epoch={entry.from_epoch}"
             self._fail(keys["until_epoch"], f"{rule}, got {entry.until_epoch}.")
         # Arguments are checked now, not in the middle of a training.
-        if made:
-            with self._placing(entry, keys):
-                entry.build()
+        tried = entry
         if entry.fit is not None:
             with self._placing(entry, {**keys, **self._keys(keys["fit"], "`fit`")}):
-                entry.unfitted()
+                tried = entry.unfitted()
+        elif made:
+            with self._placing(entry, keys):
+                entry.build()
         for key, values_ in entry.tries.items():
             for value in values_:
-                self._try(entry, keys.get("try", node), key, value)
+                self._try(tried, keys.get("try", node), key, value)
         return entry
 
     @contextmanager
@@ -263,10 +266,13 @@ class _Reader:
             )
 
     def _check_order(self, entries: list[tuple[yaml.Node, Entry]]) -> None:
-        """Generators before warps before mixes; and no two mixes at a time."""
+        """Within a stage generators before warps before mixes, and nothing after a mix; and no two
+        mixes at a time. After the warps of an earlier stage a generator may work: what it makes is
+        then left as it is."""
         ordered = sorted(entries, key=lambda pair: STAGES.index(pair[1].stage))
         for (_, before), (node, after) in pairwise(ordered):
-            if _ORDER.index(before.kind) > _ORDER.index(after.kind):
+            later = before.kind == "warp" and before.stage != after.stage
+            if _ORDER.index(before.kind) > _ORDER.index(after.kind) and not later:
                 self._fail(
                     node,
                     f"{after.name} (a {after.kind} method, stage {after.stage}) must "

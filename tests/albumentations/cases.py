@@ -5,10 +5,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from albu_learned import ClassVAE as CoreClassVAE
 from albu_learned import Field, Warp
 from albu_learned import ThetaWarp as CoreThetaWarp
 from albu_learned import ZetaMixup as Core
-from albu_learned.albumentations import GenerateTransform, ThetaWarp, WarpTransform, ZetaMixup
+from albu_learned.albumentations import (
+    ClassVAE,
+    GenerateTransform,
+    ThetaWarp,
+    WarpTransform,
+    ZetaMixup,
+)
 from tests.toys import BoxPaint, ClassPicture, ClassShift, FreeShift, ImageShift
 
 # AlbumentationsX: other hooks, grey images get an axis inside Compose, `masks` must be an array.
@@ -133,12 +140,21 @@ def class_theta(tmp_path, **options):
     return ThetaWarp(save(method, tmp_path / "theta"), pool=0, **options)
 
 
+def vae(tmp_path, **options):
+    torch.manual_seed(0)
+    method = CoreClassVAE((3, 32, 40), num_classes=2, network="dense")
+    with torch.no_grad():
+        for weight in method.networks.decoder.parameters():
+            weight.normal_()  # else all pictures are grey
+    return ClassVAE(save(method, tmp_path / "vae"), **options)
+
+
 def zeta(tmp_path, **options):
     return ZetaMixup(num_classes=3, **options)
 
 
 WARPS = (warp, class_warp, image_warp, theta, class_theta)
-CASES = {f.__name__: f for f in (*WARPS, paint, fresh, zeta)}
+CASES = {f.__name__: f for f in (*WARPS, paint, fresh, vae, zeta)}
 DUAL = tuple(f.__name__ for f in WARPS)
 
 

@@ -52,6 +52,15 @@ def test_a_spec_is_read_stage_by_stage(folder):
     assert "ClassShift on the sample p=0.25, epochs 0-89" in str(read)
 
 
+def test_a_generator_may_work_after_the_warps_of_another_stage(folder):
+    al.ClassVAE((1, 8, 8), 2).save_pretrained(folder / "vae")
+    read = spec.read(written(folder, "methods:\n- artifact: warp\n- artifact: vae"))
+    assert [(e.name, e.stage, e.p) for e in read.entries] == [
+        ("ClassShift", "sample", 0.5),
+        ("ClassVAE", "batch", 0.4),
+    ]
+
+
 def test_methods_are_built_for_the_host(folder):
     picture, warp, mix = spec.read(written(folder, WHOLE)).entries
     built = mix.build(num_classes=7)
@@ -150,8 +159,12 @@ MISTAKES = [
         "line 3: ClassShift .* must be applied before ZetaMixup",
     ),
     (
-        "methods:\n- {artifact: warp, stage: image}\n- {artifact: fitted/picture, stage: sample}",
+        "methods:\n- {artifact: warp, stage: image}\n- {artifact: fitted/picture, stage: image}",
         "line 3: ClassPicture .* must be applied before ClassShift",
+    ),
+    (
+        "methods:\n- method: ZetaMixup\n- {artifact: fitted/picture, stage: batch}",
+        "line 3: ClassPicture .* must be applied before ZetaMixup",
     ),
     (
         "modules: [nowhere_installed]\nmethods: []",

@@ -213,12 +213,15 @@ class ThetaWarp(Warp):
         return fitting.fitted(make, sample, family, how, folder, device, progress)
 
     @classmethod
-    def unfitted(cls, shape: Sequence[int] | None = None, **how: Any) -> ThetaWarp:
+    def unfitted(
+        cls, shape: Sequence[int] | None = None, classes: int | None = None, **how: Any
+    ) -> ThetaWarp:
         """The warp of no data in the place of the one that `fit` would make, and all checks of what
         `fit` is given that need no data.
 
         Args:
             shape: (C, H, W) or (C, T), of the data; None if nobody knows yet.
+            classes: how many; one distribution for all does not depend on it.
             **how: arguments of `fit` that say how.
         """
         settings = {f.name: how.pop(f.name) for f in fields(fitting.Settings) if f.name in how}
