@@ -6,9 +6,16 @@ asked for:
 
 - of a mix, label smoothing: soft labels without mixed images;
 - of a warp that is fitted, the same smooth warp without a fit, its strength tuned;
+- of a generator that is fitted, samples of the Gaussian of each class (`pca-gaussian`);
 - of a combination, the same without its last part; and that again with as many plain real images
   as the last part changes (`dilution`), for diluting an over-strong recipe gains by itself. Where
   the last part changes every row, or stands alone, that control is plain training, which is there.
+
+"class-vae" and "pca-gaussian" are for images alone, and not among the usual arms: a network for
+each class is fitted in every cell, which takes most of its time. The share of rows that become
+samples is chosen on validation images, and may be none. In "recipe + class-vae" samples stay as
+they are (see PLACES in `atoms`); a spec whose ClassVAE has the stage image has them changed by the
+recipe too, as a training would.
 """
 
 from __future__ import annotations
@@ -31,6 +38,7 @@ from albu_learned.comparison.atoms import (
     built_in,
     dilution,
     of_entry,
+    pca_gaussian,
 )
 from albu_learned.comparison.pipeline import Pipeline
 from albu_learned.comparison.result import PLAIN, ArmFacts
@@ -42,6 +50,7 @@ DEFAULT: tuple[str, ...] = ("plain", "label smoothing", "recipe", "smooth warp",
 DEFAULT += ("mixup", "zeta-mixup")
 MOST_CANDIDATES = 36  # "recipe + mixup" has as many
 _FILES = (".yaml", ".yml")
+_NO_IMAGES = {"series": "series are not", "detection": "images with boxes are not"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,8 @@ class Arm:
                 values.append(tried)
         if not keys or math.prod(map(len, values)) == 1:
             return ()
-        return tuple(dict(zip(keys, chosen, strict=True)) for chosen in product(*values))
+        every = [dict(zip(keys, chosen, strict=True)) for chosen in product(*values)]
+        return tuple(one for one in every if not any(a.same_as_idle(one) for a in self.atoms))
 
     @property
     def spec(self) -> Spec | None:
@@ -169,7 +179,7 @@ def arms_of(
     for name in listed:
         _add(arms, _arm(name, kind))
     for arm in [*arms.values()]:
-        for control in _controls(arm, kind):
+        for control in [] if arm.skipped else _controls(arm, kind):
             _add(arms, control)
     return _with_controls(arms, kind, against or {})
 
@@ -224,9 +234,12 @@ def _part(name: str, kind: str) -> Part:
 
 
 def _skipped(parts: Sequence[Part], kind: str) -> str:
+    atoms = [atom for part in parts for atom in part.atoms]
     if kind == "detection" and any(part.name == "label smoothing" for part in parts):
         return "detectors of Ultralytics take no soft class labels"
-    if kind == "detection" and any(atom.fits for part in parts for atom in part.atoms):
+    if kind != "images" and any(atom.fits and atom.kind == "generate" for atom in atoms):
+        return f"it makes whole images of one class, which {_NO_IMAGES[kind]}"
+    if kind == "detection" and any(atom.fits for atom in atoms):
         return "a fit needs images by class: fit it once, and give a spec that names its folder"
     return ""
 
@@ -241,6 +254,10 @@ def _controls(arm: Arm, kind: str) -> list[Arm]:
             controls.append(Arm((*base, smoothing)))
     if kind != "detection" and any(atom.fits and atom.kind == "warp" for atom in last.atoms):
         controls.append(Arm((*base, Part(SMOOTH_WARP, built_in(SMOOTH_WARP, kind)))))
+    for atom in last.atoms if kind == "images" else ():
+        if atom.rivals_pca and atom.entry:
+            stage = atom.entry.stage if base else "batch"  # alone, there is nothing before or after
+            controls.append(Arm((*base, Part(*pca_gaussian(stage)))))
     if base and not last.dilutes:
         controls.insert(0, Arm(tuple(base)))
         shares = last.shares

@@ -12,18 +12,27 @@ from albu_learned.artifact import CONFIG, TENSORS
 from albu_learned.comparison.pipeline import Learned, Mixup, Pipeline
 from albu_learned.comparison.recipe import Recipe
 from albu_learned.method import Method
+from albu_learned.methods.class_vae import ClassVAE
 from albu_learned.methods.theta_warp import ThetaWarp
 from albu_learned.methods.zeta_mixup import ZetaMixup
 from albu_learned.spec import Entry, Given, Step
 
-__all__ = ["BUILT_IN", "Atom", "built_in", "of_entry"]
+__all__ = ["BUILT_IN", "Atom", "built_in", "dilution", "of_entry", "pca_gaussian"]
 
 SMOOTH_WARP = "smooth warp"
+PCA_GAUSSIAN = "pca-gaussian"
 Tries = Mapping[str, tuple[Any, ...]]
-# The order in which atoms work, whatever the order of their names.
-RANKS = {"generate": 0, "recipe": 1, "warp": 2, "mixup": 3, "mix": 3, "label smoothing": 4}
-RANKS["dilution"] = 5
+# Where atoms work, whatever the order of their names: an entry of a spec where its stage has it in
+# a training, so that a generator of the stage image has what it makes changed by all that follows,
+# and one of the stage batch has it stay as it is. "class-vae" is of the stage batch, as in its
+# paper. In trials (five subsets each of six sets) its images gained 2.2 +- 0.6 points over the
+# recipe alone when they stayed as they were, and -0.1 +- 0.6 when the recipe changed them too.
+PLACES = {"image": 0, "recipe": 1, "sample": 2, "batch": 3, "mixup": 3, "label smoothing": 4}
+PLACES["dilution"] = 5
+KINDS = ("generate", "warp", "mix")  # the order within a stage
 ALIASES = {
+    "classvae": "class-vae",
+    "pca": PCA_GAUSSIAN,
     "thetawarp": "theta-warp",
     "smoothing": "label smoothing",
     "zeta": "zeta-mixup",
@@ -37,6 +46,9 @@ _FAMILY = {"series": {"family": {"AffineCPAB": {"cells": 10}}}}  # images have t
 _STD: Tries = {"std": (0.1, 0.05, 0.15, 0.2)}
 _SHARE: Tries = {"share": (0.5, 0.25, 0.75)}
 _MAGNITUDE: Tries = {"magnitude": (0.5, 0.25, 1.0)}
+# How a comparison fits: to subsets, however small, and without asking a second time whether it
+# helps. What a spec says of these comes first.
+_FITS: dict[str, dict[str, Any]] = {"ClassVAE": {"few": "keep", "expect": False}}
 _FLIP: Tries = {"flip": (False, True)}
 _OF_KIND: dict[str, dict[str, Tries]] = {
     "images": {"recipe": {**_MAGNITUDE, **_FLIP}, "mixup": _ALPHA, "label smoothing": _SMOOTHING},
@@ -54,6 +66,10 @@ _ABOUT: dict[str, str | dict[str, str]] = {
     "zeta-mixup": "each row mixed with all others, close to itself, and their labels",
     SMOOTH_WARP: "affine and smooth warps of no data, their strength tuned",
     "theta-warp": "affine and smooth warps fitted to the training images of each cell",
+    "class-vae": "a share of the rows is new images of their class, from a network for each class "
+    "that is fitted to the training images of each cell",
+    PCA_GAUSSIAN: "a share of the rows is new images of their class, from the Gaussian of each "
+    "class in the training images of each cell: the control of every fitted generator",
     "dilution": "a share of the rows is plain real images, untouched",
 }
 BUILT_IN = (
@@ -64,6 +80,8 @@ BUILT_IN = (
     "theta-warp",
     "mixup",
     "zeta-mixup",
+    "class-vae",
+    PCA_GAUSSIAN,
     "dilution",
 )
 
@@ -89,8 +107,11 @@ class Atom:
         return self.entry.kind if self.entry else self.name
 
     @property
-    def rank(self) -> int:
-        return RANKS[self.kind]
+    def rank(self) -> tuple[int, int]:
+        """By which atoms are put in their order."""
+        if self.entry:
+            return PLACES[self.entry.stage], KINDS.index(self.entry.kind)
+        return PLACES[self.name], len(KINDS)
 
     @property
     def mixes(self) -> bool:
@@ -101,6 +122,12 @@ class Atom:
         """Whether it is fitted to the training images of each cell."""
         return self.entry is not None and self.entry.fit is not None
 
+    @property
+    def rivals_pca(self) -> bool:
+        """Whether it is a fitted generator, but for the Gaussian that these have to beat."""
+        fit = self.entry.fit if self.entry else None
+        return self.kind == "generate" and fit is not None and fit.get("network") != "pca"
+
     def with_fit(self, change: Callable[[Entry], Entry]) -> Atom:
         return replace(self, entry=change(self.entry)) if self.entry and self.fits else self
 
@@ -110,6 +137,14 @@ class Atom:
             key: strength.get(f"{self.name}.{key}", strength.get(key, values[0]))
             for key, values in self.tries.items()
         }
+
+    def same_as_idle(self, strength: Mapping[str, Any]) -> bool:
+        """Whether it does nothing, as it does with its defaults at a p of 0: one of all of these
+        is enough to try."""
+        own = self.strong(strength)
+        return own.get("p") == 0 and any(
+            own[key] != values[0] for key, values in self.tries.items() if key != "p"
+        )
 
     def add(self, pipeline: Pipeline, strength: Mapping[str, Any], given: Given) -> None:
         """Puts it at the end of a pipeline."""
@@ -144,8 +179,22 @@ def built_in(name: str, kind: str) -> tuple[Atom, ...]:
     if name == "theta-warp":
         entry = replace(_entry(name, ThetaWarp, "sample", _FAMILY.get(kind)), fit={})
         return (Atom(name, text, dict(ThetaWarp.tries), entry),)
+    if name in ("class-vae", PCA_GAUSSIAN):
+        fit = {**_FITS["ClassVAE"], **({"network": "pca"} if name == PCA_GAUSSIAN else {})}
+        entry = replace(_entry(name, ClassVAE, "batch"), p=ClassVAE.tries["p"][0], fit=fit)
+        return (Atom(name, text, dict(ClassVAE.tries), entry),)
     tries = _SHARE if name == "dilution" else _OF_KIND[kind].get(name, {})
     return (Atom(name, text, tries),)
+
+
+def pca_gaussian(stage: str) -> tuple[str, tuple[Atom, ...]]:
+    """The rival of a fitted generator of this stage, and its name."""
+    (atom,) = built_in(PCA_GAUSSIAN, "images")
+    assert atom.entry is not None
+    if stage == atom.entry.stage:
+        return PCA_GAUSSIAN, (atom,)
+    name = f"{PCA_GAUSSIAN} on the {stage}"
+    return name, (replace(atom, name=name, entry=replace(atom.entry, stage=stage)),)
 
 
 def _entry(
@@ -173,6 +222,8 @@ def dilution(shares: tuple[float, ...]) -> Atom:
 
 def of_entry(entry: Entry) -> Atom:
     """An entry of a spec. What the file says comes first among the strengths."""
+    if entry.fit is not None:
+        entry = replace(entry, fit={**_FITS.get(entry.name, {}), **entry.fit})
     tries = {}
     for key, values in entry.tries.items():
         own = entry.p if key == "p" else entry.value(key)

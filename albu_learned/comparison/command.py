@@ -35,7 +35,9 @@ def declare(cli: "typer.Typer", run: Callable[[dict[str, Any]], object]) -> None
             str | None,
             option(
                 help="In place of the usual ones, with commas between them: "
-                '"recipe, zeta-mixup, recipe + my.yaml". Their controls are added.'
+                '"recipe, zeta-mixup, recipe + my.yaml". Their controls are added. Not among the '
+                'usual ones, for their fits take long: "class-vae", images of networks for each '
+                'class, and "pca-gaussian", their control; both for images alone.'
             ),
         ] = None,
         sizes: Annotated[

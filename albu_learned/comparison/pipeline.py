@@ -67,7 +67,7 @@ class Pipeline:
     """Everything that happens to a batch, in order.
 
     Args:
-        changes: what is not from a spec and what is; first generators, then warps, then mixes.
+        changes: what is not from a spec and what is, in the order in which they work.
         smoothing: of the labels, at the end.
         plain: the share of rows that are given back untouched: what `dilution` is.
     """

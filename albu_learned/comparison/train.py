@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +39,8 @@ class Feed:
     def __init__(self, rows: Rows, numbers: Tensor, device: torch.device) -> None:
         self.rows, self.numbers, self.device = rows, numbers, device
         self.labels = rows.labels[numbers].to(device)
+        # What was fitted to it and its parts: other arms have the same fit.
+        self.fits: dict[object, Any] = {}
         self.kept: Tensor | None = None
         first = rows.read(numbers[:FIRST])
         if first[:1].numel() * first.element_size() * len(numbers) <= KEPT:

@@ -193,7 +193,16 @@ def test_the_data_choose_the_family_that_a_spec_leaves_out(tmp_path, given, want
 
 
 def unfitted(arm, study):
-    return arm.with_fits(lambda entry: entry.unfitted(study.data.shape))
+    count = len(study.data.classes)
+    return arm.with_fits(lambda entry: entry.unfitted(study.data.shape, count))
+
+
+def test_before_a_fit_a_generator_is_made_for_the_shape_and_classes_of_the_data(tmp_path):
+    path = toy_data.written(tmp_path, "methods: [{method: ClassVAE, fit: {network: dense}}]")
+    study = toy_data.study(arms=[path], sizes=4, steps=2)  # where it was tried on all classes
+    (atom,) = unfitted(cell_of(study, "spec").arm, study).atoms
+    method = atom.entry.build()
+    assert (method.shape, method.num_classes, method.network) == ([1, 8, 8], 3, "dense")
 
 
 def test_a_family_for_other_data_is_refused_before_the_first_training(tmp_path):
