@@ -100,7 +100,7 @@ def test_garay_has_the_sizes_of_the_paper_and_refuses_odd_ones():
     sizes = {name: tuple(p.shape[1:]) for name, p in networks.named_parameters() if p.ndim > 2}
     assert sizes["features.0.weight"] == (1, 1, 2, 2)
     assert sizes["features.2.weight"] == (64, 1, 2, 2)
-    assert sizes["decoder.2.weight"] == (12544, 128)
+    assert sizes["decoder.2.weight"] == (128, 12544)
     with pytest.raises(ValueError, match="even sides"):
         Networks("garay-2018", 1, (1, 27, 28), 8)
 
@@ -137,7 +137,7 @@ def test_pca_samples_have_the_mean_and_covariance_of_their_class():
         weight = networks.decoder[0].weight[number]
         flat = own.flatten(1)
         torch.testing.assert_close(networks.decoder[0].bias[number], flat.mean(dim=0))
-        torch.testing.assert_close(weight @ weight.T, flat.T.cov())
+        torch.testing.assert_close(weight.T @ weight, flat.T.cov())
         which = torch.tensor([number])
         again = networks.pixels(networks.encode(own[:, None], None, which)[0], None, which)
         torch.testing.assert_close(again[:, 0], own)

@@ -52,11 +52,15 @@ class Denses(Many):
     """Linear layers: (B, G, inputs) to (B, G, outputs)."""
 
     def __init__(self, count: int, inputs: int, outputs: int) -> None:
-        super().__init__(count, (outputs, inputs), outputs)
+        # Inputs first: so gradients come as weights lie, and need not be turned.
+        super().__init__(count, (inputs, outputs), outputs)
+
+    def _inputs(self) -> int:
+        return self.weight.shape[1]
 
     def forward(self, values: Tensor, which: Tensor | None = None) -> Tensor:
         weight, bias = self.of(which)
-        return torch.baddbmm(bias[:, None], values.transpose(0, 1), weight.mT).transpose(0, 1)
+        return torch.baddbmm(bias[:, None], values.transpose(0, 1), weight).transpose(0, 1)
 
 
 class Convs(Many):

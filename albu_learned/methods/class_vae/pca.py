@@ -46,7 +46,7 @@ def solve(networks: Networks, images: Tensor, rows: Sequence[Tensor]) -> None:
         )
         directions, deviations = directions[:most], deviations[:most]
         inward = directions / deviations[:, None]
-        decoder.weight[number, :, :most] = (directions * deviations[:, None]).mT.to(decoder.weight)
+        decoder.weight[number, :most] = (directions * deviations[:, None]).to(decoder.weight)
         decoder.bias[number] = mean.to(decoder.bias)
-        encoder.weight[number, :most] = inward.to(encoder.weight)
+        encoder.weight[number, :, :most] = inward.mT.to(encoder.weight)
         encoder.bias[number, :most] = -(inward @ mean).to(encoder.bias)

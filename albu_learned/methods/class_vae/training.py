@@ -270,7 +270,7 @@ def _orders(count: int, wanted: int, generator: torch.Generator) -> Tensor:
 
 
 def _adam(parameters: Iterable[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, rate)
+    return torch.optim.Adam(parameters, rate, fused=True)  # half of a step's time, if not
 
 
 def _rmsprop(parameters: Iterable[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
