@@ -13,8 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Convs", "Denses", "Many", "Norms", "Shape", "Shuffle", "UpConvs", "Upsample", "run"]
+__all__ = [
+    "Convs",
+    "Denses",
+    "Many",
+    "Norms",
+    "Shape",
+    "Shuffle",
+    "UpConvs",
+    "Upsample",
+    "Which",
+    "run",
+]
 
+Which = Tensor | slice | None  # networks by number; all of them
 _MEMBERS = 4  # channels of a group that are normalised together, at most so many groups
 
 
@@ -38,13 +50,13 @@ class Many(nn.Module):
     def _inputs(self) -> int:
         return self.weight[0, 0].numel()
 
-    def of(self, which: Tensor | None) -> tuple[Tensor, Tensor]:
+    def of(self, which: Which) -> tuple[Tensor, Tensor]:
         """Weights and biases of these networks, or of all."""
         if which is None:
             return self.weight, self.bias
         return self.weight[which], self.bias[which]
 
-    def forward(self, values: Tensor, which: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, which: Which = None) -> Tensor:
         raise NotImplementedError
 
 
@@ -58,7 +70,7 @@ class Denses(Many):
     def _inputs(self) -> int:
         return self.weight.shape[1]
 
-    def forward(self, values: Tensor, which: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, which: Which = None) -> Tensor:
         weight, bias = self.of(which)
         return torch.baddbmm(bias[:, None], values.transpose(0, 1), weight).transpose(0, 1)
 
@@ -84,7 +96,7 @@ class Convs(Many):
         self.around = kernel // 2 if padding is None else 0
         self.padding = padding
 
-    def forward(self, values: Tensor, which: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, which: Which = None) -> Tensor:
         weight, bias = self.of(which)
         if self.padding is not None:
             values = F.pad(values, self.padding)
@@ -108,7 +120,7 @@ class UpConvs(Many):
     def _inputs(self) -> int:
         return self.weight[0, :, 0].numel()
 
-    def forward(self, values: Tensor, which: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, which: Which = None) -> Tensor:
         weight, bias = self.of(which)
         made = F.conv_transpose2d(
             values.flatten(1, 2), weight.flatten(0, 1), bias.flatten(), 2, groups=len(weight)
@@ -128,7 +140,7 @@ class Norms(Many):
         self.weight.fill_(1)
         self.bias.zero_()
 
-    def forward(self, values: Tensor, which: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, which: Which = None) -> Tensor:
         weight, bias = self.of(which)
         made = F.group_norm(
             values.flatten(1, 2), len(weight) * self.groups, weight.flatten(), bias.flatten()
@@ -177,7 +189,7 @@ def _apart(values: Tensor, networks: int) -> Tensor:
     return values.reshape(len(values), networks, -1, *values.shape[2:])
 
 
-def run(layers: nn.Sequential, values: Tensor, which: Tensor | None = None) -> Tensor:
+def run(layers: nn.Sequential, values: Tensor, which: Which = None) -> Tensor:
     """Values through the layers of all networks, or of those that are named."""
     for layer in layers:
         values = layer(values, which) if isinstance(layer, Many) else layer(values)

@@ -26,7 +26,7 @@ __all__ = ["ClassVAE"]
 
 _SIDES = (8, 128)  # of images, in pixels
 _TRIES = 4  # samples that are looked at before the least bad is taken
-_BLOCK = 512  # samples that are decoded at a time
+_BLOCK = 1024  # samples that are decoded at a time
 
 
 class ClassVAE(Generate):
@@ -310,7 +310,7 @@ class ClassVAE(Generate):
     def _decoded(self, codes: Tensor, labels: Tensor) -> Tensor:
         kind = next(self.networks.parameters()).dtype
         network, member = self.network_of[labels], self.member_of[labels]
-        if torch.compiler.is_compiling():
+        if len(codes) <= _BLOCK or torch.compiler.is_compiling():
             return self.networks.made(codes.to(kind), network, member)
         parts = [torch.split(part, _BLOCK) for part in (codes.to(kind), network, member)]
         return torch.cat([self.networks.made(*block) for block in zip(*parts, strict=True)])

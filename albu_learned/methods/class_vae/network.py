@@ -27,6 +27,7 @@ from albu_learned.methods.class_vae.layers import (
     Shuffle,
     UpConvs,
     Upsample,
+    Which,
     run,
 )
 from albu_learned.methods.class_vae.loss import misfit
@@ -74,7 +75,7 @@ class Networks(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = name == "pca"
-        self.latent, self.labels = latent, labels
+        self.count, self.latent, self.labels = count, latent, labels
         channels, height, columns = shape
         parts = _MAKERS[name](count, (channels, height, columns), latent, labels, width)
         self.features, self.to_latent, self.decoder = parts
@@ -100,25 +101,21 @@ class Networks(nn.Module):
                 self.base.copy_(means.clamp(_DARKEST, 1 - _DARKEST).logit())
 
     def encode(
-        self, images: Tensor, labels: Tensor | None = None, which: Tensor | None = None
+        self, images: Tensor, labels: Tensor | None = None, which: Which = None
     ) -> tuple[Tensor, Tensor]:
         """(B, G, latent) means and log-variances of images (B, G, C, H, W)."""
         features = self._told(run(self.features, images, which), labels)
         mean, log_variance = run(self.to_latent, features, which).chunk(2, dim=2)
         return mean, log_variance
 
-    def decode(
-        self, z: Tensor, labels: Tensor | None = None, which: Tensor | None = None
-    ) -> Tensor:
+    def decode(self, z: Tensor, labels: Tensor | None = None, which: Which = None) -> Tensor:
         """(B, G, C, H, W) logits of z (B, G, latent)."""
         logits = run(self.decoder, self._told(z, labels), which)
         if self.base is None:
             return logits
         return logits + (self.base if which is None else self.base[which])
 
-    def pixels(
-        self, z: Tensor, labels: Tensor | None = None, which: Tensor | None = None
-    ) -> Tensor:
+    def pixels(self, z: Tensor, labels: Tensor | None = None, which: Which = None) -> Tensor:
         """(B, G, C, H, W) means of the pixels, in [0, 1]."""
         logits = self.decode(z, labels, which)
         return logits.clamp(0, 1) if self.linear else logits.sigmoid()
@@ -135,9 +132,15 @@ class Networks(nn.Module):
         codes = z.new_zeros(int(counts.max()), len(used), z.shape[1])
         told = member.new_zeros(codes.shape[:2])
         codes[place, group], told[place, group] = z, member
-        return self.pixels(codes, told, used)[place, group]
+        return self.pixels(codes, told, self._without_copies(used))[place, group]
 
-    def misfit(self, decoded: Tensor, images: Tensor, which: Tensor | None = None) -> Tensor:
+    def _without_copies(self, used: Tensor) -> Which:
+        """The same networks, named so that their weights need not be copied, where that can be."""
+        if len(used) == self.count:
+            return None
+        return slice(int(used), int(used) + 1) if len(used) == 1 else used
+
+    def misfit(self, decoded: Tensor, images: Tensor, which: Which = None) -> Tensor:
         """(B, G): minus the log-likelihood of images, given what was decoded."""
         if self.linear:
             return (decoded - images).square().flatten(2).sum(dim=2) / (2 * _BLUR**2)
