@@ -18,6 +18,7 @@ from albu_learned import preview
 from albu_learned.artifact import write_atomically
 from albu_learned.batch import Batch, Rows
 from albu_learned.comparison import Comparison, compare
+from albu_learned.methods.class_vae import ClassVAE
 from albu_learned.methods.theta_warp import ThetaWarp
 from albu_learned.methods.zeta_mixup import ZetaMixup
 
@@ -25,6 +26,7 @@ __all__ = ["POOL", "clear_digits", "demo", "draw_gallery", "write_digits"]
 
 POOL = 1000  # training images come from the first so many; the others are for testing
 BATCH, SHOWN, FITTED = 32, 8, 100  # of the gallery
+MADE = (2, 6)  # digits that are generated there
 
 
 def demo(
@@ -71,11 +73,12 @@ def write_digits(path: Path) -> Path:
 
 def draw_gallery(path: Path) -> Path:
     """Digits, and what each method makes of them: of a mix the soft labels too, of a warp how a
-    grid and boxes follow."""
-    figure = preview.new_figure(11.1, 8.7)
-    parts = figure.subfigures(2, 1, height_ratios=[3.9, 4.8], squeeze=False)
+    grid and boxes follow, of a generator the real images nearest to its samples."""
+    figure = preview.new_figure(11.1, 12.6)
+    parts = figure.subfigures(3, 1, height_ratios=[3.9, 4.8, 3.9], squeeze=False)
     _draw_mix(parts[0, 0])
     _draw_warp(parts[1, 0])
+    _draw_generator(parts[2, 0])
     return preview.save(figure, path, colours=128)
 
 
@@ -123,6 +126,20 @@ def _draw_warp(figure: Any) -> None:
     batch = Batch(images=images, labels=labels[:SHOWN], boxes=boxes)
     title = "ThetaWarp: motions learned from digits of a class; boxes follow"
     preview.draw_warped(figure, warp, batch, 2, list("0123456789"), title, generator)
+
+
+def _draw_generator(figure: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.from_numpy(_targets()).long()
+    rows = torch.cat([(targets == digit).nonzero()[: FITTED // 2, 0] for digit in MADE])
+    images = clear_digits(int(rows.max()) + 1, 16)[rows, :, 1:-1, 1:-1]
+    labels = torch.arange(len(MADE)).repeat_interleave(FITTED // 2)
+    how: Any = {"network": "dense", "validation": 0, "expect": False, "progress": False}
+    vae = ClassVAE.fit(images, labels, steps=600, **how)
+    title = "ClassVAE: new images of a class, from fifty of it"
+    names = [str(digit) for digit in MADE]
+    batch = Batch(images=images, labels=labels)
+    preview.draw_generated(figure, vae, batch, names, title, generator)
 
 
 def _targets() -> npt.NDArray[np.int64]:

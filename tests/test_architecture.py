@@ -25,6 +25,7 @@ EXTRAS = {
     "fitting": {"tqdm"},
     "preview": {"matplotlib", "PIL"},
     "remap": {"cv2"},
+    "synth": {"PIL"},
 }
 OF_HOSTS = {"cv2", "pydantic", "PIL", "torchvision"}  # what hosts themselves need
 CORE = {"batch", "rows", "parts", "method", "artifact", "resample", "mixing", "checks"}
@@ -33,7 +34,8 @@ LAYERS = [
     CORE,
     {"data", "engine"},
     {"fitting"},
-    {"methods", "pstn", "remap"},
+    {"methods", "remap"},
+    {"pstn"},  # which moves images by the field of the warps
     {"spec", "preview", "dimension"},
     HOSTS,
     {"synth", "comparison"},

@@ -192,7 +192,7 @@ def test_no_command_prints_the_help(capsys, arguments):
         cli.main(arguments)
     assert not ended.value.code
     printed = capsys.readouterr().out
-    for command in ("list", "cite", "demo", "fit", "preview", "compare", "yolo"):
+    for command in ("list", "cite", "demo", "fit", "preview", "synth", "compare", "yolo"):
         assert f"  {command} " in printed
 
 

@@ -231,11 +231,11 @@ FIT = ["fit", "theta-warp", "digits.npz", "-o", "w"]
     [
         (
             ["fit", "zeta-mixup", "digits.npz", "-o", "w"],
-            "needs no fit. Methods with a fit: theta-w",
+            "needs no fit. Methods with a fit: class-vae, theta-w",
         ),
         (
             ["fit", "theta-wrap", "digits.npz", "-o", "w"],
-            "is no method. Methods with a fit: theta-",
+            "is no method. Methods with a fit: class-vae, ",
         ),
         (["fit", "theta-wrap", "digits.npz", "-o", "w"], "Did you mean `theta-warp`?"),
         (["fit", "theta-warp", "digits.npz"], "Missing option '--out'"),

@@ -17,8 +17,9 @@ from albu_learned import Batch, Method, checks, load, preview
 from albu_learned.artifact import PICTURE
 from albu_learned.batch import Rows
 from albu_learned.data import Boxes, Data, open_data
-from albu_learned.kinds import Warp
+from albu_learned.kinds import Generate, Warp
 from albu_learned.method import methods
+from albu_learned.synth import known_classes
 
 if TYPE_CHECKING:
     import typer
@@ -64,8 +65,8 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
             str | None, option(help="Of the warp: 4,4 (columns,rows); for series one number.")
         ] = None,
         per_class: Annotated[
-            bool, option("--per-class", help="Learn one distribution for each class.")
-        ] = False,
+            bool | None, option("--per-class", help="Learn one distribution for each class.")
+        ] = None,
         most: Annotated[
             int | None, option(min=0, help="Images of each class to look at; 0 for all.")
         ] = None,
@@ -79,6 +80,44 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
             str | None, option(help="What a box is taken for: outline, ellipse or mask.")
         ] = None,
         chunk: Annotated[int | None, option(min=1, help="Pairs at a time: memory.")] = None,
+        network: Annotated[
+            str | None, option(help="Of a VAE: convolutional, dense, garay-2018 or pca.")
+        ] = None,
+        latent: Annotated[int | None, option(min=1, help="Numbers that encode an image.")] = None,
+        width: Annotated[
+            int | None, option(min=2, help="Channels of its first layer, or units of a dense one.")
+        ] = None,
+        likelihood: Annotated[str | None, option(help="Of pixels: bernoulli or gaussian.")] = None,
+        steps: Annotated[int | None, option(min=1, help="Of the training, at most.")] = None,
+        batch: Annotated[int | None, option(min=1, help="Images of each network a step.")] = None,
+        learning_rate: Annotated[float | None, option(help="Of the training.")] = None,
+        validation: Annotated[
+            float | None, option(help="Share that is held out to say when to stop; 0 for none.")
+        ] = None,
+        conditional: Annotated[
+            bool | None, option(help="One network for all classes; or not, whatever their number.")
+        ] = None,
+        few: Annotated[
+            str | None, option(help="Classes of fewer than 4 images: error, merge or keep.")
+        ] = None,
+        sampler: Annotated[
+            str | None, option(help="Codes from: prior, posterior, mixture or convex.")
+        ] = None,
+        temperature: Annotated[
+            float | None, option(help="Of the codes' spread; below 1 images are more typical.")
+        ] = None,
+        reject: Annotated[
+            float | None,
+            option(help="Draw again what is less likely than all but this share of real images."),
+        ] = None,
+        share: Annotated[
+            float | None,
+            option(help="Of a batch that will be samples, for what is expected."),
+        ] = None,
+        expect: Annotated[
+            bool | None, option(help="Ask whether samples are expected to help, or do not.")
+        ] = None,
+        precision: Annotated[str | None, option(help="float32 or bfloat16.")] = None,
     ) -> None:
         """Fit a method to your data. Stop it and run it again: it goes on."""
         options = dict(locals())
@@ -120,7 +159,7 @@ def run_fit(options: Mapping[str, Any], say: Say) -> None:
     try:
         with warnings.catch_warnings(record=True) as careful:
             warnings.simplefilter("always", UserWarning)
-            fitted = method.fit(opened, folder=out, **chosen)
+            fitted = _fitted(method, opened, out, chosen)
     except KeyboardInterrupt:
         say(f"\nStopped. What is finished is kept in {out}: the same command goes on from here.")
         raise
@@ -130,6 +169,17 @@ def run_fit(options: Mapping[str, Any], say: Say) -> None:
     fitted.save_pretrained(out)  # again, with a card that shows the picture
     say(fitted.summary())
     say(f"Wrote {out}, with {PICTURE}: look at it. Load it with albu_learned.load({str(out)!r}).")
+
+
+def _fitted(method: Any, data: Data, out: Path, chosen: Mapping[str, Any]) -> Any:
+    """What the method's `fit` returns. Of a size that it cannot take, the remedy is here another
+    than in Python."""
+    try:
+        return method.fit(data, folder=out, **chosen)
+    except ValueError as error:
+        if not str(error).startswith("`shape`"):
+            raise
+        raise ValueError(f"{error} Here that is --image-size, such as --image-size 64.") from error
 
 
 def run_preview(
@@ -170,10 +220,7 @@ def _written(name: str) -> str:
 
 def _chosen(given: dict[str, Any], name: str, method: Any) -> dict[str, Any]:
     """The arguments of the method's `fit`: the options that were given."""
-    chosen = {
-        key: value for key, value in given.items() if value is not None and value is not False
-    }
-    chosen = {"seed": 0, **chosen}
+    chosen = {"seed": 0, **{key: value for key, value in given.items() if value is not None}}
     if chosen.get("most") == 0:
         chosen["most"] = None
     known = set(inspect.signature(method.fit).parameters)
@@ -224,18 +271,43 @@ def _shown(path: Path, method: Method, how: Mapping[str, Any]) -> tuple[Batch, A
 
 def _samples(data: Data, method: Method) -> Batch:
     """A few rows to learn from, of as many classes as possible."""
+    if isinstance(method, Generate):
+        return _many(data, method)
     labels = data.train.labels
     firsts = [(labels == number).nonzero()[:_SHOWN, 0] for number in range(len(data.classes))]
     turns = [row[turn] for turn in range(_SHOWN) for row in firsts if turn < len(row)]
     rows = torch.stack(turns[:_SHOWN])
-    own = labels[rows]
+    return Batch(images=data.train.read(rows), labels=_own(data, method)[rows])
+
+
+def _own(data: Data, method: Method) -> torch.Tensor:
+    """The labels of all rows to learn from, as the method numbers its classes."""
+    labels = data.train.labels
     if method.about.classes is not None and "labels" in method.needs:
-        own = method.class_order(data.classes)[own]
-    return Batch(images=data.train.read(rows), labels=own)
+        return method.class_order(data.classes)[labels]
+    return labels
+
+
+def _many(data: Data, method: Method) -> Batch:
+    """Rows in which a generator's samples are looked for, of a few of the classes that it makes."""
+    labels = _own(data, method)
+    known = set(known_classes(method)) & set(labels.tolist())
+    if not known:
+        raise ValueError(
+            f"`data` must have images of a class that the {type(method).__name__} makes, got "
+            f"{', '.join(data.classes)}. Give the data that it was fitted to."
+        )
+    classes = preview.some_classes(sorted(known))
+    each = [(labels == label).nonzero()[: preview.COMPARED, 0] for label in classes]
+    rows = torch.cat(each)
+    return Batch(images=data.train.read(rows), labels=labels[rows])
 
 
 def _made_up(method: Method) -> Batch:
-    """Samples where there are no data: digits, or waves for a method of series."""
+    """Samples where there are no data: digits, or waves for a method of series; of a generator
+    of classes no more than which classes it makes."""
+    if isinstance(method, Generate) and method.needs <= {"labels"}:
+        return Batch(labels=torch.tensor(known_classes(method)))
     size, channels = method.about.image_size, method.about.channels or 1
     labels = torch.arange(_SHOWN) % int(getattr(method, "distributions", 10))
     family = getattr(method, "family", None)

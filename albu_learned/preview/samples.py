@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from albu_learned.batch import Batch
-from albu_learned.kinds import Mix, Warp
+from albu_learned.kinds import Generate, Mix, Warp
 from albu_learned.method import Method
+from albu_learned.preview.generated import generated_samples
 from albu_learned.preview.mixed import mixed_samples
 from albu_learned.preview.warped import warped_samples
 
@@ -31,8 +32,9 @@ def samples(
     """Originals, and what the method makes of them.
 
     Args:
-        method: a warp, or a mix of images.
-        batch: a few images with labels, or series for a warp.
+        method: a warp, a mix of images, or a generator of classes.
+        batch: a few images with labels, or series for a warp; for a generator as many of each class
+            as samples shall be compared with, or labels alone.
         class_names: a name for each class; their numbers if None.
         title: a line above the picture.
         generator: of the noise.
@@ -43,9 +45,12 @@ def samples(
         labels = _soft(method, batch.labels, class_names)
         mixed, soft = method(batch.images, labels, generator=generator)
         return mixed_samples(batch.images, labels, mixed, soft, class_names, title)
+    if isinstance(method, Generate) and method.needs <= {"images", "labels"}:
+        return generated_samples(method, batch, class_names, title, generator)
     raise ValueError(
-        f"`method` must be a warp, or a mix with labelled images, to be drawn, got a "
-        f"{type(method).__name__}, which is of the kind {method.kind!r}."
+        "`method` must be a warp, a mix with labelled images, or a generator of classes, to be "
+        f"drawn, got a {type(method).__name__}, which is of the kind {method.kind!r}"
+        + (f" and needs {', '.join(sorted(method.needs))}." if method.needs else ".")
     )
 
 

@@ -113,13 +113,13 @@ class Store:
     def _of_manifest(self) -> Iterator[Row]:
         if not (self.out / MANIFEST).is_file():
             return
-        labels = {name: label for label, name in enumerate(self.classes)}
+        labels = {name: label for label, name in enumerate(self.folders)}
         try:
             with open(self.out / MANIFEST, encoding="utf-8", newline="") as file:
                 for line in csv.DictReader(file):
                     doubt = bool(int(line["doubtful"])) if line["doubtful"] else None
-                    label, number = labels[line["class"]], int(line["row"])
-                    yield Row(label, number, int(line["tries"]), doubt)
+                    label = labels[line["file"].partition("/")[0]]
+                    yield Row(label, int(line["row"]), int(line["tries"]), doubt)
         except (KeyError, ValueError, TypeError, csv.Error) as error:
             raise ValueError(
                 f"{str(self.out / MANIFEST)!r} must be as it was written, but a line of it cannot "
@@ -140,10 +140,10 @@ class Store:
             content = (self.out / ROWS).read_bytes()
             if not content.endswith(b"\n"):
                 write_atomically(self.out / ROWS, content[: content.rfind(b"\n") + 1])
-        for folder in (self.out, *(self.out / name for name in self.folders)):
-            for name in _names(folder):
-                if re.fullmatch(r"\..+\.(png|csv|json|rows)\.[a-z0-9_]{8}", name):  # of mkstemp
-                    (folder / name).unlink()
+        written = "|".join(map(re.escape, (MANIFEST, FACTS, ROWS)))
+        _remove(self.out, rf"\.({written})\.\w{{8}}")  # as write_atomically names them
+        for name in self.folders:
+            _remove(self.out / name, rf"\.{re.escape(name)}_\d+\.png\.\w{{8}}")
 
 
 @contextmanager
@@ -241,3 +241,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _names(folder: Path) -> set[str]:
     return set(os.listdir(folder)) if folder.is_dir() else set()
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    for name in _names(folder):
+        if re.fullmatch(pattern, name):
+            (folder / name).unlink()
