@@ -21,6 +21,7 @@ from albu_learned.methods.theta_warp import ThetaWarp as ThetaWarp
 from albu_learned.methods.theta_warp import align as align
 from albu_learned.methods.zeta_mixup import ZetaMixup as ZetaMixup
 from albu_learned.methods.zeta_mixup import zeta_weights as zeta_weights
+from albu_learned.pstn import PSTN as PSTN
 
 if _TYPE_CHECKING:
     from albu_learned.comparison import compare as compare
@@ -28,6 +29,7 @@ if _TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CPAB",
+    "PSTN",
     "About",
     "Affine",
     "AffineCPAB",

@@ -1,0 +1,313 @@
+"""PSTN: a classifier that learns how its images may be moved.
+
+What comes out of a call follows from how training loops use it. In training it is one row of logits
+a row: a loop's own cross-entropy is then the first term of `loss` with one sample. In evaluation it
+is the logarithm of the predicted probabilities, which accuracy and cross-entropy read as logits;
+their noise is fixed, so that they are the same from call to call, and in any batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from albu_learned import checks, resample
+from albu_learned.families import Affine, Family, Pace
+from albu_learned.methods.theta_warp.field import ThetaField
+from albu_learned.pstn import given
+from albu_learned.pstn.elbo import Posterior, divergence, log_mean_exp, minus_log_likelihood
+from albu_learned.pstn.localiser import Heads, Localiser
+
+__all__ = ["PSTN"]
+
+_SAMPLES = 10  # of a prediction, as in the paper
+_CHUNK = 256  # warped images that are classified at a time in a prediction
+_TRIED = 128  # motions of the prior, to measure how much work motions are
+
+
+class PSTN(nn.Module):
+    r"""A probabilistic spatial transformer around a classifier.
+
+    A small network, the localiser, looks at an image and gives a distribution of motions: normal
+    latents z, each of mean 0 and deviation 1 as far as nothing is known. The classifier sees the
+    image moved by theta = start + prior_std * L z, where L is the smooth prior of the family. Both
+    learn from one loss, minus the evidence lower bound. So it is an augmentation that is learned
+    with the classifier and goes on at test time, where probabilities are averaged over motions.
+
+    Args:
+        classifier: (B, C, H, W) images, or (B, C, T) series, to logits (B, K). With several crops
+            it is given crops * C channels, one crop after the other: x.chunk(crops, dim=1) parts
+            them, for a network each or for one.
+        family: what moves; by default `Affine()`. For series `Affine(2)` or `CPAB(10)`.
+        prior_std: how far the prior moves points, the root of the mean square, as a fraction of the
+            side. The stronger it is, the less sure predictions are.
+        samples: motions of each image in `loss`.
+        crops: how many differently moved copies of an image the classifier sees at once.
+        localiser: any module from images to (B, features); a small one by default.
+        stn: the deterministic transformer, to compare with: no noise, no KL, all else alike.
+        start: (crops, dim) thetas at which the crops begin and to which the KL draws them; by
+            default none is moved. Crops that search a part of the image each begin there.
+        example: a batch, or the shape of an image such as (1, 28, 28). Without one, sizes of the
+            localiser follow from the first batch, as torch's lazy layers do: optimizers may be made
+            before; to count parameters or to train on several GPUs sizes are needed.
+
+    Attributes:
+        kl_weight: of the KL in `loss`; 1 is the bound. Set it while training to anneal it.
+
+    Example:
+        >>> import torch
+        >>> classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        >>> model = PSTN(classifier, prior_std=0.05)
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> images, labels = torch.rand(6, 1, 8, 8), torch.arange(6)
+        >>> model.loss(images, labels).backward()
+        >>> optimizer.step()
+        >>> probabilities, spread = model.predict(images, samples=10, return_spread=True)
+        >>> probabilities.shape, spread.shape
+        (torch.Size([6, 10]), torch.Size([6, 10]))
+    """
+
+    factor: Tensor
+    start: Tensor
+    noise: Tensor
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        family: Family | None = None,
+        prior_std: float = 0.05,
+        samples: int = 1,
+        crops: int = 1,
+        localiser: nn.Module | None = None,
+        stn: bool = False,
+        *,
+        start: Tensor | None = None,
+        example: Tensor | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.classifier = given.module("classifier", classifier, "torchvision's resnet18()")
+        self.family = Affine() if family is None else family
+        if not isinstance(self.family, Family):
+            raise TypeError(f"`family` must be a Family, such as Affine(), got {family!r}.")
+        self.prior_std = given.prior_std(prior_std)
+        self.samples = checks.integer("samples", samples, 1)
+        self.crops = checks.integer("crops", crops, 1)
+        self.stn = given.flag("stn", stn)
+        self.kl_weight = 1.0
+        ndim, dim = self.family.ndim, self.family.dim
+        self.localiser = (
+            Localiser(ndim)
+            if localiser is None
+            else given.module("localiser", localiser, "a network that ends with nn.Flatten()")
+        )
+        self.heads = Heads(self.crops, dim, self.stn)
+        factor = self.prior_std * self.family.smooth
+        self.pace = _prior_pace(self.family, factor)
+        # Saved, though made of arguments: weights mean nothing with others.
+        self.register_buffer("factor", factor.float())
+        self.register_buffer("start", given.start(start, self.crops, self.family))
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(_SAMPLES, 1, self.crops, dim, generator=generator)
+        self.register_buffer("noise", noise, persistent=False)
+        if example is not None:
+            self._size(given.example_shape(example, ndim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, K): logits of one random motion in training; else log-probabilities, averaged over
+        ten motions. See the module's page."""
+        if self.training:
+            return self._logits(x, self.posterior(x), self._draw(1, x))[0]
+        scores, _ = self._predicted(x, self._none() if self.stn else self.noise, _CHUNK)
+        return scores
+
+    def loss(self, x: Tensor, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Minus the evidence lower bound, its mean over the batch.
+
+        Args:
+            x: images or series.
+            y: (B,) class numbers, or (B, K) soft labels.
+            generator: of the motions.
+        """
+        weight = checks.between("kl_weight", self.kl_weight, "[0, inf)")
+        posterior = self.posterior(x)
+        logits = self._logits(x, posterior, self._draw(self.samples, x, generator))
+        y = given.targets(y, len(x), logits.shape[-1])
+        each = minus_log_likelihood(logits.log_softmax(dim=-1), y)
+        if not self.stn:
+            each = each + weight * divergence(posterior)
+        loss = each.mean()
+        checks.require(
+            ~loss.isnan(),
+            "The loss must be a number, got NaN, though the logits are none. Look for NaN or "
+            "infinity in the logits and in soft labels; if there is none, lower the learning rate.",
+        )
+        return loss
+
+    @overload
+    def predict(
+        self,
+        x: Tensor,
+        samples: int = ...,
+        generator: torch.Generator | None = ...,
+        return_spread: Literal[False] = ...,
+        chunk: int = ...,
+    ) -> Tensor: ...
+    @overload
+    def predict(
+        self,
+        x: Tensor,
+        samples: int = ...,
+        generator: torch.Generator | None = ...,
+        *,
+        return_spread: Literal[True],
+        chunk: int = ...,
+    ) -> tuple[Tensor, Tensor]: ...
+
+    @torch.no_grad()
+    def predict(
+        self,
+        x: Tensor,
+        samples: int = _SAMPLES,
+        generator: torch.Generator | None = None,
+        return_spread: bool = False,
+        chunk: int = _CHUNK,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, K): probabilities, their mean over random motions of each image. The model is in
+        evaluation mode while it predicts.
+
+        Args:
+            x: images or series.
+            samples: motions of each.
+            generator: of the motions.
+            return_spread: also (B, K), the deviation of the probabilities over the motions.
+            chunk: how many moved images are classified at a time, which bounds the memory.
+        """
+        samples = checks.integer("samples", samples, 1)
+        chunk = checks.integer("chunk", chunk, 1)
+        with _evaluating(self):
+            given.rows(x, self.family.ndim)
+            scores, spread = self._predicted(x, self._draw(samples, x, generator), chunk)
+        return (scores.exp(), spread) if return_spread else scores.exp()
+
+    def posterior(self, x: Tensor) -> Posterior:
+        """q(z | x), in units of the prior: (B, crops, dim) means and deviations."""
+        given.rows(x, self.family.ndim)
+        found: Posterior = self.heads(given.features(self.localiser(x), len(x)))
+        return found
+
+    def kl(self, x: Tensor) -> Tensor:
+        """(B,): the KL of each image, in nats; zeros for a deterministic transformer."""
+        posterior = self.posterior(x)
+        return posterior.mean.new_zeros(len(x)) if self.stn else divergence(posterior)
+
+    def theta(
+        self, x: Tensor, samples: int = 1, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """(samples, B, crops, dim): random motions of each image, as the family's theta."""
+        posterior = self.posterior(x)
+        noise = self._draw(checks.integer("samples", samples, 1), x, generator)
+        return self._theta(posterior, noise)
+
+    def move(self, x: Tensor, theta: Tensor) -> Tensor:
+        """(S, B, crops, C, ...): images moved by thetas (S, B, crops, dim), with gradients to both.
+        With those of `theta(x)` they are what the classifier sees."""
+        shape = (*theta.shape[:3], *x.shape[1:])
+        every = x[None, :, None].expand(shape).flatten(0, 2)
+        flat = theta.flatten(0, 2)
+        # At least the work of the prior: so an image hardly depends on the others of its batch.
+        pace = Pace(*map(max, self.family.pace(flat.detach()), self.pace))
+        moved = resample.images(every, ThetaField(self.family, flat, pace), "border")
+        assert moved is not None
+        return moved.view(shape)
+
+    def _theta(self, posterior: Posterior, noise: Tensor) -> Tensor:
+        z = posterior.sample(noise.to(posterior.mean))
+        with torch.autocast(z.device.type, enabled=False):  # where points go takes all digits
+            return self.start.to(z) + z @ self.factor.to(z).mT
+
+    def _logits(self, x: Tensor, posterior: Posterior, noise: Tensor) -> Tensor:
+        """(S, B, K): of all samples at once, for batch statistics and speed."""
+        seen = self.move(x, self._theta(posterior, noise))
+        seen = seen.flatten(0, 1).flatten(1, 2)  # (S * B, crops * C, ...)
+        scores = given.class_scores(self.classifier(seen), len(seen))
+        return scores.view(-1, len(x), scores.shape[1])
+
+    def _predicted(self, x: Tensor, noise: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+        """(B, K) log-probabilities and the deviation of probabilities, so many images at a time."""
+        step = max(1, chunk // len(noise))
+        found = []
+        for first in range(0, len(x), step):
+            rows = slice(first, first + step)
+            posterior = self.posterior(x[rows])
+            own = noise if noise.shape[1] == 1 else noise[:, rows]
+            logits = [self._logits(x[rows], posterior, part) for part in torch.split(own, chunk)]
+            scores = torch.cat(logits).log_softmax(dim=-1)
+            found.append((log_mean_exp(scores), scores.exp().std(dim=0, correction=0)))
+        scores, spread = map(torch.cat, zip(*found, strict=True))
+        return scores, spread
+
+    def _draw(self, samples: int, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(S, B, crops, dim) standard normal noise; without any, one sample says all."""
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(
+                f"`generator` must be a torch.Generator, got {type(generator).__name__}. "
+                "Write torch.Generator().manual_seed(0)."
+            )
+        if self.stn:
+            return self._none()
+        device = x.device if generator is None else generator.device
+        shape = (samples, len(x), self.crops, self.family.dim)
+        return torch.randn(shape, generator=generator, device=device).to(x.device)
+
+    def _none(self) -> Tensor:
+        return torch.zeros_like(self.noise[:1])
+
+    def _size(self, shape: list[int]) -> None:
+        with _evaluating(self), torch.no_grad():
+            self.posterior(self.start.new_zeros(shape))
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        wrong = given.other_factor(self.factor, state_dict.get(f"{prefix}factor"))
+        error_msgs += wrong
+        if wrong:
+            return  # torch raises in the end, but copies what it can before
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"prior_std={self.prior_std:g}, samples={self.samples}, crops={self.crops}, "
+            f"stn={self.stn}"
+        )
+
+
+def _prior_pace(family: Family, factor: Tensor) -> Pace:
+    draws = torch.randn(_TRIED, family.dim, generator=torch.Generator().manual_seed(0))
+    return copy.deepcopy(family).float().cpu().pace(draws @ factor.float().mT)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Every module in evaluation mode, and afterwards as it was: some may have been before."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
