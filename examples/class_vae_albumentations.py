@@ -1,9 +1,8 @@
 """New digits in an Albumentations pipeline: a ClassVAE learned from ten images of each.
 
 Fits the VAE on scikit-learn's digits (nothing is downloaded), saves it, and trains a small network
-without and with new images in the place of some. Expect little: a point or two with so few images,
-and nothing with many. With a folder that `ClassVAE.fit(...).save_pretrained(folder)` has written
-for digits of 8 x 8 pixels no VAE is fitted:
+without and with new images in the place of some. Expect little, or nothing. With a folder that
+`ClassVAE.fit(...).save_pretrained(folder)` has written for digits of 8 x 8 pixels no VAE is fitted:
 
     python examples/class_vae_albumentations.py [folder]
 """

@@ -2,8 +2,8 @@
 
 Fits the VAE on scikit-learn's digits (nothing is downloaded), and trains a small network without
 and with new images in the place of some, each of the class of the image that it replaces. Expect
-little: a point or two with so few images, and nothing with many. With a folder that
-`ClassVAE.fit(...).save_pretrained(folder)` has written for digits of 8 x 8 pixels no VAE is fitted:
+little, or nothing. With a folder that `ClassVAE.fit(...).save_pretrained(folder)` has written for
+digits of 8 x 8 pixels no VAE is fitted:
 
     python examples/class_vae_kornia.py [folder]
 """
