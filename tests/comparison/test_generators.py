@@ -103,7 +103,7 @@ def test_the_gaussian_is_no_rival_of_itself(quick):
 
 
 def test_the_rival_works_where_the_generator_does(quick):
-    early, late = quick(), quick(", stage: batch", name="late.yaml")
+    early, late = quick(", stage: image"), quick(name="late.yaml")
     every = found([early, f"recipe + {early}", f"recipe + {late}"])
     assert every["quick"].controls == ("pca-gaussian",)  # alone, there is no before and after
     assert "recipe + pca-gaussian on the image" in every["recipe + quick"].controls
@@ -132,7 +132,7 @@ def test_what_is_made_stays_as_it_is_beside_the_recipe(quick, monkeypatch):
     monkeypatch.setattr(al.ClassVAE, "pixels", lambda self, images, plan: 0 * images + 0.75)
     marks = []
     for name in ("recipe + pca-gaussian", "recipe + early"):
-        arm = found([name.replace("early", quick(fit="network: pca", name="early.yaml"))])[name]
+        arm = found([name.replace("early", quick(", stage: image", fit="network: pca", name="early.yaml"))])[name]
         arm = arm.with_fits(lambda entry: entry.unfitted((1, 8, 8), 3))
         made = arm.pipeline({"p": 0.5}, toy_data.study().given(arm))
         made.changes = [

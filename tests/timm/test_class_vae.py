@@ -98,7 +98,7 @@ def test_workers_differ_and_a_seed_repeats(place):
 def test_real_images_make_up_the_rest(place):
     spec = spec_file(place, "- {artifact: vae}")
     (entry,) = read(spec).entries
-    assert (entry.p, entry.stage) == (0.4, "image")  # unless told
+    assert (entry.p, entry.stage) == (0.4, "batch")  # unless told
     torch.manual_seed(0)
     batches = [next(iter(loader(spec, batch_size=24))) for _ in range(5)]
     columns = [left(image)[0] for images, _ in batches for image in images]
@@ -140,7 +140,7 @@ def test_an_unedited_training(place, tmp_path, artifact, options):
     methods = f"- {{artifact: {artifact}, p: 1, until_epoch: 1{options}}}"
     lines, log, code = train(tmp_path / "data", spec_file(place, methods))
     assert code == 0, log
-    assert "albu_learned is at work: ClassVAE on the image p=1, epochs 0-0" in log
+    assert "albu_learned is at work: ClassVAE on the batch p=1, epochs 0-0" in log
     first = [line for line in lines if line["at"][1] == 0]
     later = [line for line in lines if line["at"][1] == 1]
     assert len({digest for line in first for digest in line["pixels"]}) == 24

@@ -78,5 +78,5 @@ def test_a_detector_has_no_labels_of_images(place, tmp_path):
     from albu_learned.ultralytics import install
 
     spec = spec_file(tmp_path, f"artifact: {place / 'vae'}")
-    with pytest.raises(ValueError, match="ClassVAE needs labels, but on the image a detector of"):
+    with pytest.raises(ValueError, match="ClassVAE needs labels, but on the batch a detector of"):
         install(model("detect"), spec)
