@@ -132,7 +132,9 @@ def test_what_is_made_stays_as_it_is_beside_the_recipe(quick, monkeypatch):
     monkeypatch.setattr(al.ClassVAE, "pixels", lambda self, images, plan: 0 * images + 0.75)
     marks = []
     for name in ("recipe + pca-gaussian", "recipe + early"):
-        arm = found([name.replace("early", quick(", stage: image", fit="network: pca", name="early.yaml"))])[name]
+        arm = found(
+            [name.replace("early", quick(", stage: image", fit="network: pca", name="early.yaml"))]
+        )[name]
         arm = arm.with_fits(lambda entry: entry.unfitted((1, 8, 8), 3))
         made = arm.pipeline({"p": 0.5}, toy_data.study().given(arm))
         made.changes = [
