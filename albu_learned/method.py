@@ -293,16 +293,18 @@ def load(folder: str | os.PathLike[str]) -> Method:
     return _load_as(Method, Path(folder))
 
 
-def hold(given: Method | str | os.PathLike[str], kind: type[M]) -> M:
-    """The method that a door shall hold: one that is given, or the artifact in a folder."""
+def hold(given: Method | str | os.PathLike[str], kind: type[M], **arguments: Any) -> M:
+    """The method that a door shall hold: one that is given, or the artifact in a folder; a copy of
+    it where it is told other constructor arguments, of which None leaves its own."""
     if isinstance(given, (str, os.PathLike)):
-        return _load_as(kind, Path(given))
+        given = _load_as(kind, Path(given))
     if not isinstance(given, kind):
         raise TypeError(
             f"`method` must be a {kind.__name__} or the folder of one, got "
             f"{type(given).__name__}{_what_it_is(given)}."
         )
-    return given
+    told = {name: value for name, value in arguments.items() if value is not None}
+    return given.with_arguments(**told) if told else given
 
 
 def _what_it_is(given: object) -> str:

@@ -81,9 +81,7 @@ class ClassVAE(GenerateTransform):
         p: float = 0.4,
     ) -> None:
         facts = {"sampler": sampler, "temperature": temperature, "reject": reject}
-        told = {name: value for name, value in facts.items() if value is not None}
-        live = hold(method, class_vae.ClassVAE)
-        vae = live.with_arguments(**told) if told else live
+        vae = hold(method, class_vae.ClassVAE, **facts)
         super().__init__(vae, label_key, classes, resize, p)
         self.method = os.fspath(method) if isinstance(method, (str, os.PathLike)) else method
         self.sampler, self.temperature, self.reject = sampler, temperature, reject

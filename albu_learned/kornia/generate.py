@@ -99,10 +99,8 @@ class ClassVAE(GenerateTransform):
         reject: float | None = None,
     ) -> None:
         facts = {"sampler": sampler, "temperature": temperature, "reject": reject}
-        told = {name: value for name, value in facts.items() if value is not None}
-        live = hold(method, class_vae.ClassVAE)
         super().__init__(
-            live.with_arguments(**told) if told else live,
+            hold(method, class_vae.ClassVAE, **facts),
             p=p,
             same_on_batch=same_on_batch,
             keepdim=keepdim,

@@ -4,8 +4,8 @@ measured: copies, doubtful samples, and whether samples help a small classifier.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from albu_learned.methods.class_vae.expect import TIMES, gain
 from albu_learned.methods.class_vae.loss import LIKELIHOODS
 from albu_learned.methods.class_vae.network import NAMES
 from albu_learned.methods.class_vae.training import (
+    ROUND,
     History,
     Images,
     Schedule,
@@ -32,7 +33,7 @@ from albu_learned.methods.class_vae.training import (
 if TYPE_CHECKING:
     from albu_learned.methods.class_vae.method import ClassVAE
 
-__all__ = ["Settings", "fitted", "own"]
+__all__ = ["Settings", "fitted"]
 
 FEWEST = 4  # images of a class that a network of its own can learn from
 SEPARATE = 32  # classes at most that have a network each, unless told
@@ -129,12 +130,6 @@ class Settings:
         )
 
 
-def own(how: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the arguments of `fit` that are settings."""
-    names = {field.name for field in fields(Settings)}
-    return {name: value for name, value in how.items() if name in names}
-
-
 def fitted(
     make: Make,
     sample: Sample,
@@ -191,15 +186,8 @@ def _sorted(sample: Sample) -> Sample:
         )
     order = sample.labels.argsort(stable=True)
     groups = None if sample.groups is None else sample.groups[order]
-    return Sample(
-        sample.images[order],
-        sample.labels[order],
-        groups,
-        sample.classes,
-        sample.count,
-        sample.given,
-        sample.name,
-    )
+    images, labels = sample.images[order], sample.labels[order]
+    return replace(sample, images=images, labels=labels, groups=groups)
 
 
 def _members(sample: Sample, counts: Tensor, how: Settings) -> list[list[int]]:
@@ -316,29 +304,19 @@ def _gained(
 @torch.no_grad()
 def _keep_codes(vae: ClassVAE, sample: Sample, held: Tensor) -> None:
     """The codes of all images, and how well their own class explains those that were held out."""
-    images = as_floats(sample.images)
-    places = safety.Places(vae.members, vae.num_classes)
     counts = sample.labels.bincount(minlength=sample.count).tolist()
-    means, variances, scores = [], [], []
-    for label, own in enumerate(torch.split(images, counts)):
-        if not len(own):
-            continue
-        which = places.network[label].view(1)
-        for block in torch.split(own, 256):
-            member = torch.full((len(block), 1), int(places.member[label]))
-            mean, variance = vae.networks.encode(block[:, None], member, which)
-            means.append(mean[:, 0])
-            variances.append(variance[:, 0])
-            scores.append(safety.scores(vae.networks, block, label, places))
-    vae.table.fill(torch.cat(means), torch.cat(variances), counts)
-    vae.scores.copy_(torch.cat(scores).masked_fill(~held, torch.inf))
+    parts = enumerate(torch.split(as_floats(sample.images), counts))
+    looks = [vae.look(own, label) for label, own in parts if len(own)]
+    mean, log_variance, score = map(torch.cat, zip(*looks, strict=True))
+    vae.table.fill(mean, log_variance, counts)
+    vae.scores.copy_(score.masked_fill(~held, torch.inf))
 
 
 def _losses(history: History | None) -> dict[str, float]:
     if history is None:
         return {}
     figures = {
-        "steps": float((history.best + 1) * 25),
+        "steps": float((history.best + 1) * ROUND),
         "loss": float(history.train[history.best].mean()),
     }
     held = history.held[history.best]

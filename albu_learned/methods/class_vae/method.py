@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
@@ -122,9 +123,13 @@ class ClassVAE(Generate):
         )
         self.table = Codes(self.codes, self.num_classes, self.latent, self.components)
         self.register_buffer("scores", torch.zeros(self.codes))
-        places = safety.Places(self.members, self.num_classes)
-        self.register_buffer("network_of", places.network, persistent=False)
-        self.register_buffer("member_of", places.member, persistent=False)
+        # Of each class its network, -1 where it has none, and its number there.
+        network_of = torch.full((self.num_classes,), -1)
+        member_of = torch.zeros(self.num_classes, dtype=torch.int64)
+        for number, own in enumerate(self.members):
+            network_of[own], member_of[own] = number, torch.arange(len(own))
+        self.register_buffer("network_of", network_of, persistent=False)
+        self.register_buffer("member_of", member_of, persistent=False)
 
     @classmethod
     @torch.inference_mode(False)
@@ -252,15 +257,15 @@ class ClassVAE(Generate):
             classes: how many; None likewise.
             **how: arguments of `fit` that say how.
         """
-        settings = fitting.Settings(**fitting.own(how))
-        own = {name: value for name, value in how.items() if name not in fitting.own(how)}
+        own = {f.name: how.pop(f.name) for f in fields(fitting.Settings) if f.name in how}
+        settings = fitting.Settings(**own)
         return cls(
             shape or (1, 8, 8),
             classes or 1,
             settings.network,
             settings.latent or 8,
             codes=1,
-            **own,
+            **how,
         )
 
     def summary(self) -> str:
@@ -345,13 +350,16 @@ class ClassVAE(Generate):
         share = self.reject if reject is None else reject
         assert share is not None
         every = images.new_full((len(images), self.num_classes), -torch.inf)
-        places = safety.Places(self.members, self.num_classes)
-        for label in places.known.tolist():
-            every[:, label] = safety.scores(self.networks, images, label, places)
+        for label in sorted(label for own in self.members for label in own):
+            every[:, label] = self.look(images, label).score
         own = every.gather(1, labels[:, None])[:, 0]
         others = every.scatter(1, labels[:, None], -torch.inf).max(dim=1).values
         limit = safety.limits(self.scores, self.table.starts, share)[labels]
         return torch.minimum(own - others, own - limit)
+
+    def look(self, images: Tensor, label: int) -> safety.Look:
+        """What the class of this number makes of images, floats in [0, 1]."""
+        return safety.look(self.networks, images, self.network_of[label], self.member_of[label])
 
     def _check_labels(self, labels: Tensor) -> None:
         checks.class_numbers(labels, self.num_classes, "this ClassVAE")

@@ -1,7 +1,7 @@
 """The networks: an encoder and a decoder for each class, or one for several that is told which.
 
 convolutional   halves the side down to 4 to 7 pixels, with group normalisation; any size
-dense           one hidden layer on each side of the bottleneck; for small images
+dense           two hidden layers on each side of the bottleneck; for small images
 garay-2018      the paper's Table 1, with the strides of its code
 pca             no network: the mean and the main directions of a class, a Gaussian. It is what all
                 others have to beat.

@@ -8,8 +8,8 @@ network knows too much. Where none were, images are judged by the comparison of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,41 +17,33 @@ from torch import Tensor
 from albu_learned.methods.class_vae.loss import divergence
 from albu_learned.methods.class_vae.network import Networks
 
-__all__ = ["Places", "limits", "memorised", "scores"]
+__all__ = ["Look", "limits", "look", "memorised"]
 
 _BLOCK = 256
 _ENOUGH = 10  # real images of a class that say what to expect of it
 
 
-class Places:
-    """Which network each class has, and the number of the class there.
+class Look(NamedTuple):
+    """What a class makes of images."""
 
-    Args:
-        members: of each network, its classes.
-        classes: how many classes there are; some may have no network.
-    """
-
-    def __init__(self, members: Sequence[Sequence[int]], classes: int) -> None:
-        self.network = torch.full((classes,), -1)
-        self.member = torch.zeros(classes, dtype=torch.int64)
-        for number, own in enumerate(members):
-            for place, label in enumerate(own):
-                self.network[label], self.member[label] = number, place
-        self.known = (self.network >= 0).nonzero()[:, 0]
+    mean: Tensor  # (B, latent) of their codes
+    log_variance: Tensor
+    score: Tensor  # (B,) how well it explains them, in nats; higher is better
 
 
 @torch.no_grad()
-def scores(networks: Networks, images: Tensor, label: int, places: Places) -> Tensor:
-    """(B,) how well a class explains each image, in nats; higher is better."""
+def look(networks: Networks, images: Tensor, network: Tensor, member: Tensor) -> Look:
+    """Images (B, C, H, W) as one class sees them, of this network, of this number there."""
     found = []
-    which = places.network[label].view(1).to(images.device)
+    which = network.view(1)
     for block in torch.split(images, _BLOCK):
-        member = torch.full((len(block), 1), int(places.member[label]), device=images.device)
-        mean, log_variance = networks.encode(block[:, None], member, which)
-        decoded = networks.decode(mean, member, which)
+        told = member.expand(len(block), 1)
+        mean, log_variance = networks.encode(block[:, None], told, which)
+        decoded = networks.decode(mean, told, which)
         error = networks.misfit(decoded, block[:, None], which)
-        found.append(-(error + divergence(mean, log_variance).sum(dim=2))[:, 0])
-    return torch.cat(found) if found else images.new_zeros(0)
+        score = -(error + divergence(mean, log_variance).sum(dim=2))
+        found.append((mean[:, 0], log_variance[:, 0], score[:, 0]))
+    return Look(*map(torch.cat, zip(*found, strict=True)))
 
 
 def limits(real: Tensor, starts: Tensor, reject: float) -> Tensor:

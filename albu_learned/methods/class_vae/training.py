@@ -26,7 +26,7 @@ __all__ = ["History", "Images", "Schedule", "explained", "seeded", "train"]
 
 ROUND = 25  # steps, after each of which held-out images are looked at
 KEPT = 8  # rounds, after each of which a checkpoint is written
-_BLOCK = 256  # images of each network that are held-out at a time
+_BLOCK = 256  # held-out images of each network that are looked at at a time
 _LOOKS = 4  # draws of z for each held-out image
 
 
@@ -88,7 +88,7 @@ def train(
     rounds = math.ceil(schedule.steps / ROUND)
     first = 0
     for last in reversed(range(KEPT, rounds, KEPT)):  # the latest checkpoint, if there is one
-        if last % KEPT == 0 and store.has(_name(last)):
+        if store.has(_name(last)):
             training.load(store.part(_name(last), training.state))
             first = last
             break

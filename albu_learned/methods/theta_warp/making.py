@@ -27,8 +27,8 @@ def make(
         cells: columns and rows of its `AffineCPAB`; (4, 4) unless told.
         others: `scale`, `padding`, `box` and `min_visible`; of None the artifact's own stay.
     """
-    told = {name: value for name, value in others.items() if value is not None}
     if method is None:
+        told = {name: value for name, value in others.items() if value is not None}
         family = AffineCPAB() if cells is None else AffineCPAB(cells)
         return ThetaWarp(family, 0.05 if std is None else std, **told)
     for name, value in (("std", std), ("cells", cells)):
@@ -37,5 +37,4 @@ def make(
                 f"`{name}` must be left out where `method` is given, which has its own, got "
                 f"{value!r}. Use `scale` to make it stronger or weaker."
             )
-    live = hold(method, ThetaWarp)
-    return live.with_arguments(**told) if told else live
+    return hold(method, ThetaWarp, **others)
