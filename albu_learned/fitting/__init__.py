@@ -1,6 +1,6 @@
 """What the fits of all methods share: what they are given, what they keep, what they tell."""
 
-from albu_learned.fitting.checkpoint import Checkpoint, opened
+from albu_learned.fitting.checkpoint import Checkpoint, folder_of, opened
 from albu_learned.fitting.facts import device_of, facts_of
 from albu_learned.fitting.inputs import collect
 from albu_learned.fitting.progress import Progress, told
@@ -13,6 +13,7 @@ __all__ = [
     "collect",
     "device_of",
     "facts_of",
+    "folder_of",
     "opened",
     "told",
 ]

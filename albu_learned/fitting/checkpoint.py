@@ -11,6 +11,7 @@ was computed once is never computed again: the fit that goes on ends with the sa
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,13 +23,21 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from albu_learned.artifact import CONFIG, write_atomically
+from albu_learned.artifact import CONFIG, refuse_file, write_atomically
 from albu_learned.lock import alone
 
-__all__ = ["Checkpoint", "opened"]
+__all__ = ["Checkpoint", "folder_of", "opened"]
 
 HIDDEN, FACTS, LOCK = ".fit", "facts.json", "lock"
 Parts = dict[str, Tensor]
+
+
+def folder_of(given: str | os.PathLike[str] | None) -> Path | None:
+    """The folder of a fit, before its work begins: a file in its place is refused."""
+    if given is None:
+        return None
+    refuse_file("folder", Path(given))
+    return Path(given)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 import pytest
 
+from albu_learned.comparison import cells
 from tests.threads import one_thread
 
 
@@ -7,3 +8,11 @@ from tests.threads import one_thread
 def _one_thread():
     with one_thread():
         yield
+
+
+@pytest.fixture
+def forget():
+    """Nothing is kept from one test to the next."""
+    cells.forget()
+    yield
+    cells.forget()

@@ -10,11 +10,7 @@ from tests.comparison import toy_data
 ARMS = ["recipe", "mixup"]
 
 
-@pytest.fixture(autouse=True)
-def forget():
-    """Nothing is kept from one test to the next."""
-    cells._train_feed.cache_clear()
-    cells._test_feed.cache_clear()
+pytestmark = pytest.mark.usefixtures("forget")
 
 
 def recorded(monkeypatch, study, only=lambda cell: True):

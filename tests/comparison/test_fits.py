@@ -14,10 +14,7 @@ from tests.comparison import toy_data
 FIT = "methods: [{method: ThetaWarp, fit: {pairs: random, partners: 2}, try: {scale: [1, 2]}}]"
 
 
-@pytest.fixture(autouse=True)
-def forget():
-    yield
-    cells.forget()
+pytestmark = pytest.mark.usefixtures("forget")
 
 
 @pytest.fixture

@@ -17,10 +17,7 @@ DENSE = "network: dense, steps: 50"
 TRIES = ", p: 0.5, try: {p: [0.5, 0.0], sampler: [prior, posterior]}"
 
 
-@pytest.fixture(autouse=True)
-def forget():
-    yield
-    cells.forget()
+pytestmark = pytest.mark.usefixtures("forget")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """ClassVAE: what it takes, what it learns, where its samples come from, what it refuses."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,6 +11,7 @@ from albu_learned.methods.class_vae.expect import gain
 from albu_learned.methods.class_vae.network import Networks
 from albu_learned.methods.class_vae.samplers import SAMPLERS, mixture
 from albu_learned.methods.class_vae.words import summary
+from tests.digits import digits
 from tests.threads import one_thread
 
 QUICK = {"network": "dense", "steps": 50, "expect": False, "progress": False}
@@ -25,16 +25,6 @@ def _one_thread():
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def digits(each=6, classes=3, first=0):
-    """(N, 1, 8, 8) uint8 and labels: so many of each of the first classes."""
-    given = pytest.importorskip("sklearn.datasets").load_digits()
-    labels = torch.from_numpy(given.target).long()
-    rows = [(labels == k).nonzero()[first : first + each, 0] for k in range(classes)]
-    rows = torch.stack(rows, 1).flatten()
-    images = torch.from_numpy(np.round(given.images * 255 / 16)).to(torch.uint8)
-    return images[rows][:, None], labels[rows]
 
 
 @pytest.fixture(scope="module")

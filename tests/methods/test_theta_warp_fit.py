@@ -21,6 +21,7 @@ from albu_learned.methods.theta_warp.fit import as_unit
 from albu_learned.methods.theta_warp.pairs import choose
 from albu_learned.methods.theta_warp.retention import retention
 from albu_learned.methods.theta_warp.words import summary
+from tests.digits import digits
 from tests.threads import one_thread
 
 FEW = {"family": al.CPAB((2, 2)), "partners": 2, "progress": False}
@@ -31,16 +32,6 @@ def _one_thread():
     """More of them wait for each other on so few pixels."""
     with one_thread():
         yield
-
-
-def digits(each=6, classes=3):
-    """(N, 1, 8, 8) uint8 and labels, of the first classes, one after another in turn."""
-    load_digits = pytest.importorskip("sklearn.datasets").load_digits
-    given = load_digits()
-    labels = torch.from_numpy(given.target).long()
-    rows = torch.stack([(labels == k).nonzero()[:each, 0] for k in range(classes)], 1).flatten()
-    images = torch.from_numpy(np.round(given.images * 255 / 16)).to(torch.uint8)
-    return images[rows][:, None], labels[rows]
 
 
 def blobs(count=24, seed=0, along=0):

@@ -62,6 +62,24 @@ def folder_of_images(root, per_class=8):
     return root
 
 
+def distinct(images):
+    return len({image.numpy().tobytes() for image in images})
+
+
+def workers_differ_and_a_seed_repeats(loader, spec):
+    """Raises unless they do: `loader(spec, **options)` shows three different squares."""
+
+    def epoch(seed):
+        torch.manual_seed(seed)
+        made = loader(spec, num_workers=2, batch_size=6, persistent_workers=False)
+        return torch.cat([images for images, _ in made])
+
+    first = epoch(0)
+    assert distinct(first) == 24
+    assert torch.equal(epoch(0), first)
+    assert not torch.equal(epoch(1), first)
+
+
 def shift(kind=FreeShift, by=(0.25, 0.0), noise=0.0, classes=3):
     """A warp by a known fraction of the image, for every class or for the first alone."""
     method = kind(classes, noise)

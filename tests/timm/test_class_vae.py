@@ -12,7 +12,14 @@ import torch
 import albu_learned as al
 from albu_learned.spec import read
 from albu_learned.timm import GenerateTransform, create_loader
-from tests.timm.cases import NAMES, Squares, folder_of_images, spec_file
+from tests.timm.cases import (
+    NAMES,
+    Squares,
+    distinct,
+    folder_of_images,
+    spec_file,
+    workers_differ_and_a_seed_repeats,
+)
 
 ORDER = ("eel", "cat", "dog")  # of the artifact; the data have cat, dog, eel
 LEFT = {"cat": 16, "dog": 20, "eel": 12}  # where squares begin that are made; real ones at 8
@@ -55,10 +62,6 @@ def left(image):
     return int(lit[0]), int(image.flatten(1).amax(1).argmax())
 
 
-def distinct(images):
-    return len({image.numpy().tobytes() for image in images})
-
-
 @pytest.mark.parametrize("stage", ["image", "sample", "batch"])
 @pytest.mark.parametrize("artifact", ["vae", "small"])
 def test_a_label_gives_a_new_picture_of_its_class_by_name(place, stage, artifact):
@@ -81,18 +84,9 @@ def test_another_size_without_resize_ends_the_training(place, stage):
         next(iter(loader(spec)))
 
 
-def test_workers_differ_and_a_seed_repeats(place):
+def test_workers_and_seeds(place):
     spec = spec_file(place, "- {artifact: vae, p: 1}")
-
-    def epoch(seed):
-        torch.manual_seed(seed)
-        made = loader(spec, num_workers=2, batch_size=6, persistent_workers=False)
-        return torch.cat([images for images, _ in made])
-
-    first = epoch(0)
-    assert distinct(first) == 24
-    assert torch.equal(epoch(0), first)
-    assert not torch.equal(epoch(1), first)
+    workers_differ_and_a_seed_repeats(loader, spec)
 
 
 def test_real_images_make_up_the_rest(place):

@@ -7,7 +7,14 @@ from timm.data import create_transform
 
 import albu_learned as al
 from albu_learned.timm import ThetaWarp, create_loader
-from tests.timm.cases import NAMES, Squares, spec_file, square
+from tests.timm.cases import (
+    NAMES,
+    Squares,
+    distinct,
+    spec_file,
+    square,
+    workers_differ_and_a_seed_repeats,
+)
 
 
 def loader(spec, **options):
@@ -25,10 +32,6 @@ def loader(spec, **options):
             **options,
         },
     )
-
-
-def distinct(images):
-    return len({image.numpy().tobytes() for image in images})
 
 
 def test_a_picture_is_warped_as_the_core_warps_it():
@@ -70,18 +73,9 @@ def test_inline_in_a_spec(tmp_path, stage):
         assert image.flatten(1).amax(dim=1).argmax() == label  # a warp changes no class
 
 
-def test_workers_differ_and_a_seed_repeats(tmp_path):
+def test_workers_and_seeds(tmp_path):
     spec = spec_file(tmp_path, "- {method: ThetaWarp, std: 0.08, p: 1}")
-
-    def epoch(seed):
-        torch.manual_seed(seed)
-        made = loader(spec, num_workers=2, batch_size=6, persistent_workers=False)
-        return torch.cat([images for images, _ in made])
-
-    first = epoch(0)
-    assert distinct(first) == 24
-    assert torch.equal(epoch(0), first)
-    assert not torch.equal(epoch(1), first)
+    workers_differ_and_a_seed_repeats(loader, spec)
 
 
 def test_an_artifact_of_classes_moves_each_as_it_was_fitted(tmp_path):

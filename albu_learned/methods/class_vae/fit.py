@@ -3,7 +3,6 @@ measured: copies, doubtful samples, and whether samples help a small classifier.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -134,7 +133,7 @@ def fitted(
     make: Make,
     sample: Sample,
     how: Settings,
-    folder: str | os.PathLike[str] | None,
+    folder: Path | None,
     device: torch.device | str | None,
     progress: Progress,
 ) -> ClassVAE:
@@ -160,10 +159,9 @@ def fitted(
         members=members,
         codes=len(sample.images),
     )
-    with_folder = None if folder is None else Path(folder)
-    if with_folder is not None:  # what cannot be saved in the end is refused now
-        artifact.check(vae, About(), with_folder)
-    with opened(with_folder, _facts(vae, sample, how, place)) as store:
+    if folder is not None:  # what cannot be saved in the end is refused now
+        artifact.check(vae, About(), folder)
+    with opened(folder, _facts(vae, sample, how, place)) as store:
         held, why = _held(sample, how)
         vae.to(place)
         history = _trained(vae, sample, held, how, store, progress, place)
@@ -171,8 +169,8 @@ def fitted(
         _keep_codes(vae.cpu(), sample, held)
         figures = {**_losses(history), **_measured(vae, sample, how), **figures}
         vae.about = _about(sample, counts, held, why, figures)
-        if with_folder is not None:
-            vae.eval().save_pretrained(with_folder)
+        if folder is not None:
+            vae.eval().save_pretrained(folder)
         store.finish()
     return vae.eval()
 

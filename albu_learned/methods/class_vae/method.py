@@ -13,7 +13,7 @@ from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.batch import Batch, as_floats
-from albu_learned.fitting import Progress, collect
+from albu_learned.fitting import Progress, collect, folder_of
 from albu_learned.kinds import Generate
 from albu_learned.method import Plan
 from albu_learned.methods.class_vae import fit as fitting
@@ -242,8 +242,9 @@ class ClassVAE(Generate):
             )
 
         make(shape=(1, 8, 8), num_classes=1, codes=1)  # what is wrong is told before the work
+        place = folder_of(folder)
         sample = collect(images, labels, classes, groups, how.most, how.seed)
-        return fitting.fitted(make, sample, how, folder, device, progress)
+        return fitting.fitted(make, sample, how, place, device, progress)
 
     @classmethod
     def unfitted(

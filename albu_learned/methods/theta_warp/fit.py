@@ -4,7 +4,6 @@ covariance of what carried one image onto the other."""
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -65,7 +64,7 @@ def fitted(
     sample: Sample,
     given: Given,
     how: Settings,
-    folder: str | os.PathLike[str] | None,
+    folder: Path | None,
     device: torch.device | str | None,
     progress: Progress,
 ) -> ThetaWarp:
@@ -81,10 +80,9 @@ def fitted(
     family = family_for(given, sample.images.shape[1:])
     place = device_of(device)
     images = as_unit(sample)
-    with_folder = None if folder is None else Path(folder)
-    if with_folder is not None:  # what cannot be saved in the end is refused now
-        artifact.check(make(family), About(), with_folder)
-    with opened(with_folder, _facts(sample, family, how, place)) as store:
+    if folder is not None:  # what cannot be saved in the end is refused now
+        artifact.check(make(family), About(), folder)
+    with opened(folder, _facts(sample, family, how, place)) as store:
         pairs = _pairs(images, sample, how, store)
         family.to(place)
         theta, report = _aligned(images, pairs.rows, family, place, how, store, progress)
@@ -105,9 +103,9 @@ def fitted(
             how.seed,
         )
         warp.about = about_of(sample, pairs, report, warp, share, why)
-        if with_folder is not None:
-            (with_folder / artifact.PICTURE).unlink(missing_ok=True)  # of what is replaced now
-            warp.save_pretrained(with_folder)
+        if folder is not None:
+            (folder / artifact.PICTURE).unlink(missing_ok=True)  # of what is replaced now
+            warp.save_pretrained(folder)
         store.finish()
     return warp
 

@@ -12,18 +12,17 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from albu_learned import artifact, checks
+from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.data import Data
 from albu_learned.families import Affine, AffineCPAB, Family, Pace
-from albu_learned.fitting import Progress, collect
+from albu_learned.fitting import Progress, collect, folder_of
 from albu_learned.kinds import Warp
 from albu_learned.kinds.warp import BOXES, PADDINGS
 from albu_learned.method import Plan
@@ -205,12 +204,11 @@ class ThetaWarp(Warp):
             return cls(family, std, scale, distributions, padding, box, min_visible)
 
         make(Affine())  # what is wrong with the strength or the padding is told before the work
-        if folder is not None:
-            artifact.refuse_file("folder", Path(folder))
+        place = folder_of(folder)
         sample = collect(images, labels, classes, groups, how.most, how.seed)
         if not isinstance(images, (str, os.PathLike, Data)):
             refuse_grey("images", sample.images.shape, family)
-        return fitting.fitted(make, sample, family, how, folder, device, progress)
+        return fitting.fitted(make, sample, family, how, place, device, progress)
 
     @classmethod
     def unfitted(
