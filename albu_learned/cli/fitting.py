@@ -92,7 +92,10 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
         batch: Annotated[int | None, option(min=1, help="Images of each network a step.")] = None,
         learning_rate: Annotated[float | None, option(help="Of the training.")] = None,
         validation: Annotated[
-            float | None, option(help="Share that is held out to say when to stop; 0 for none.")
+            float | None, option(help="Share that is held out to judge the training; 0 for none.")
+        ] = None,
+        stop: Annotated[
+            bool | None, option(help="By held-out images; or learn from all, for fixed steps.")
         ] = None,
         conditional: Annotated[
             bool | None, option(help="One network for all classes; or not, whatever their number.")
@@ -206,6 +209,8 @@ def _fittable(given: str) -> tuple[str, Any]:
     if name in able:
         return name, known[name]
     what = "needs no fit" if name in known else "is no method"
+    made_by = getattr(known.get(name), "made_by", "")
+    what = f"is made by {made_by}" if made_by else what
     near = "" if name in known else checks.nearest(given, able)
     raise ValueError(f"`{given}` {what}. Methods with a fit: {', '.join(able)}.{near}")
 

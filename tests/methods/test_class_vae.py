@@ -174,6 +174,54 @@ def test_a_fit_that_was_stopped_goes_on_with_the_same_bits(tmp_path, precision):
         al.ClassVAE.fit(images, labels, **how, folder=tmp_path / "vae")
 
 
+@pytest.mark.usefixtures("_short")
+@pytest.mark.parametrize("network", ["dense", "pca"])
+def test_images_that_are_held_out_to_ask_are_learned_from_in_the_end(tmp_path, network):
+    images, labels = digits()
+    how = {**QUICK, "network": network, "steps": 225, "folder": tmp_path / "vae"}
+    done = []
+
+    def stop(step, total):
+        done.append(step)
+        if done.count(225) == 2:  # at the end of the second training
+            raise KeyboardInterrupt
+
+    if network == "dense":
+        with pytest.raises(KeyboardInterrupt):
+            al.ClassVAE.fit(images, labels, **{**how, "expect": True, "progress": stop})
+        done.clear()
+    asked = al.ClassVAE.fit(
+        images, labels, **{**how, "expect": True, "progress": lambda step, total: done.append(step)}
+    )
+    assert "gain" in asked.about.figures
+    if network == "dense":
+        assert done[:2] == [200, 225]  # of the first training, which was kept so far
+        assert done[-2:] == [200, 225]  # and of the second
+    told = al.ClassVAE.fit(images, labels, **{**how, "folder": None})
+    assert "none held out: nothing is asked of them" in told.about.data
+    for name, tensor in told.networks.state_dict().items():
+        assert torch.equal(tensor, asked.networks.state_dict()[name]), name
+    assert torch.equal(told.table.mean, asked.table.mean)
+    assert asked.scores.isfinite().sum() == 3
+    assert not told.scores.isfinite().any()
+
+
+def test_who_stops_a_training_and_which_network_it_is_of():
+    usual = fitting.Settings()
+    assert usual.network_for((1, 32, 20)) == "dense"
+    assert usual.network_for((3, 20, 33)) == "convolutional"
+    dense, pca = (fitting.Settings(network=name) for name in ("dense", "pca"))
+    assert not dense.stops([[0], [1]])
+    assert dense.stops([[0], [1, 2]])
+    assert fitting.Settings(network="dense", stop=True).stops([[0], [1]])
+    assert fitting.Settings(network="convolutional").stops([[0], [1]])
+    assert not pca.stops([[0, 1]])
+    stopped = al.ClassVAE.fit(*digits(), **QUICK, stop=True)
+    assert "3 were held out." in stopped.about.data
+    assert "held-out loss" in stopped.about.figures
+    assert stopped.scores.isfinite().sum() == 3
+
+
 def test_an_artifact_comes_back_bit_for_bit(quick, tmp_path):
     quick.save_pretrained(tmp_path / "vae")
     again = al.load(tmp_path / "vae")
@@ -250,16 +298,16 @@ def test_a_mixture_finds_what_it_was_made_of():
     torch.testing.assert_close(factors[0] @ factors[0].T, wanted, atol=0.01, rtol=0)
 
 
-def test_rejected_samples_are_drawn_again(fifty):
-    labels = torch.arange(10).repeat_interleave(30)
-    wild = fifty.with_arguments(temperature=2.5)
-    strict = wild.with_arguments(reject=0.2)
+def test_rejected_samples_are_drawn_again():
+    strict = al.ClassVAE.fit(*digits(30), **QUICK, temperature=2.5, reject=0.2)
+    labels = torch.arange(3).repeat_interleave(50)
+    wild = strict.with_arguments(reject=None)
     share = lambda vae: float(  # noqa: E731
         vae.doubtful(vae.sample(labels, generator=seeded()), labels, 0.2).float().mean()
     )
     assert share(strict) < 0.5 * share(wild)
     noise = strict.draw(4, seeded())
-    assert noise["z"].shape == (4, 4, fifty.latent)
+    assert noise["z"].shape == (4, 4, strict.latent)
 
 
 def test_real_images_set_the_limits():
@@ -402,7 +450,7 @@ def test_the_summary_says_what_was_found():
     images, labels = digits(20, 3)
     vae = al.ClassVAE.fit(images, labels, **{**QUICK, "expect": True, "steps": 25})
     words = vae.summary()
-    assert "60 images of 8 x 8 pixels in 3 classes; 9 were held out." in words
+    assert "60 images of 8 x 8 pixels in 3 classes; 9 were held out, and learned from" in words
     assert "times as far from the nearest image" in words
     assert "of samples in a batch a small network's log-likelihood on 9 held-out images" in words
     assert summary(al.ClassVAE((1, 8, 8), 2).about).startswith("It was not fitted")

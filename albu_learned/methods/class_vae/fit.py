@@ -3,7 +3,7 @@ measured: copies, doubtful samples, and whether samples help a small classifier.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,12 +53,14 @@ class _Usual:
     optimizer: str
 
 
-_USUAL = {
+_USUAL = {  # where held-out images stop the training
     "convolutional": _Usual(1000, 16, 5e-4, "adam"),
     "dense": _Usual(1000, 32, 5e-4, "adam"),
     "garay-2018": _Usual(0, 100, 1e-3, "rmsprop"),  # its steps follow from its epochs
     "pca": _Usual(0, 1, 1.0, "adam"),
 }
+_FIXED = _Usual(500, 32, 2e-3, "adam")  # of a dense network that learns from all images
+_DENSE = 32  # pixels a side, up to which networks are dense unless told
 _EPOCHS = {10: 200, 25: 250, 50: 300}  # of the paper's code, by images of a class; then 350
 
 
@@ -66,7 +68,7 @@ _EPOCHS = {10: 200, 25: 250, 50: 300}  # of the paper's code, by images of a cla
 class Settings:
     """How to fit; see `ClassVAE.fit`."""
 
-    network: str = "convolutional"
+    network: str | None = None
     latent: int | None = None
     likelihood: str | None = None
     beta: float = 1.0
@@ -75,6 +77,7 @@ class Settings:
     batch: int | None = None
     learning_rate: float | None = None
     validation: float = 0.15
+    stop: bool | None = None
     conditional: bool | None = None
     few: str = "error"
     share: float = 0.4
@@ -84,7 +87,8 @@ class Settings:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        checks.one_of("network", self.network, NAMES)
+        if self.network is not None:
+            checks.one_of("network", self.network, NAMES)
         checks.one_of("few", self.few, ("error", "merge", "keep"))
         checks.one_of("precision", self.precision, ("float32", "bfloat16"))
         if self.likelihood is not None:
@@ -104,13 +108,26 @@ class Settings:
         checks.integer("seed", self.seed, 0)
         if self.most is not None:
             checks.integer("most", self.most, 2, ", or None for all images of a class")
-        for name in ("conditional", "expect"):
+        for name in ("stop", "conditional", "expect"):
             if not isinstance(getattr(self, name), (bool, type(None))):
                 raise TypeError(f"`{name}` must be True or False, got {getattr(self, name)!r}.")
 
+    def network_for(self, shape: Sequence[int]) -> str:
+        """The network of images (C, H, W)."""
+        return self.network or ("dense" if max(shape[1:]) <= _DENSE else "convolutional")
+
+    def stops(self, members: Sequence[Sequence[int]]) -> bool:
+        """Whether held-out images stop the training of networks of these classes."""
+        if self.network == "pca":
+            return False
+        apart = max(map(len, members)) == 1
+        return not (self.network == "dense" and apart) if self.stop is None else self.stop
+
     def schedule(self, images: int, classes: int) -> Schedule:
         """The training of so many images."""
-        usual = _USUAL[self.network]
+        assert self.network is not None
+        fixed = self.network == "dense" and not self.stop
+        usual = _FIXED if fixed else _USUAL[self.network]
         batch, steps = self.batch or usual.batch, self.steps or usual.steps
         if not steps:
             count = images / max(classes, 1)
@@ -148,7 +165,9 @@ def fitted(
     sample = _sorted(sample)
     place = device_of(device)
     counts = sample.labels.bincount(minlength=sample.count)
+    how = replace(how, network=how.network_for(sample.images.shape[1:]))
     members = _members(sample, counts, how)
+    how = replace(how, stop=how.stops(members))
     grey = sample.images.shape[1] == 1
     vae = make(
         shape=list(sample.images.shape[1:]),
@@ -162,13 +181,17 @@ def fitted(
     if folder is not None:  # what cannot be saved in the end is refused now
         artifact.check(vae, About(), folder)
     with opened(folder, _facts(vae, sample, how, place)) as store:
-        held, why = _held(sample, how)
+        held, why = _held(sample, how, how.stop or how.expect or vae.reject is not None)
         vae.to(place)
         history = _trained(vae, sample, held, how, store, progress, place)
         figures = _gained(vae, sample, held, how, store, progress)
-        _keep_codes(vae.cpu(), sample, held)
+        _keep_codes(vae.cpu(), sample)
+        _keep_scores(vae, sample, held)
+        if held.any() and not how.stop:  # they have been asked: now they are learned from too
+            history = _trained(vae.to(place), sample, held & False, how, store, progress, place)
+            _keep_codes(vae.cpu(), sample)
         figures = {**_losses(history), **_measured(vae, sample, how), **figures}
-        vae.about = _about(sample, counts, held, why, figures)
+        vae.about = _about(sample, counts, held, why, bool(how.stop), figures)
         if folder is not None:
             vae.eval().save_pretrained(folder)
         store.finish()
@@ -222,11 +245,14 @@ def _latent(sample: Sample) -> int:
     return min(max(round(size), low), high)
 
 
-def _held(sample: Sample, how: Settings) -> tuple[Tensor, str]:
-    """A mask of the images that are held out; and why there are none, if there are none."""
+def _held(sample: Sample, how: Settings, asked: bool = True) -> tuple[Tensor, str]:
+    """A mask of the images that are held out, if they are asked for anything; and why there are
+    none, if there are none."""
     none = torch.zeros(len(sample.labels), dtype=torch.bool)
     if how.validation == 0:
         return none, "none was asked for"
+    if not asked:
+        return none, "nothing is asked of them"
     generator = seeded(how.seed, "validation")
     try:
         held = hold_out(sample.labels, sample.groups, how.validation, generator)
@@ -252,8 +278,9 @@ def _trained(
     place: torch.device,
 ) -> History | None:
     network_of = vae.network_of.cpu()[sample.labels]
+    judges = held if how.stop else torch.zeros_like(held)
     rows = [((network_of == i) & ~held).nonzero()[:, 0] for i in range(len(vae.members))]
-    apart = [((network_of == i) & held).nonzero()[:, 0] for i in range(len(vae.members))]
+    apart = [((network_of == i) & judges).nonzero()[:, 0] for i in range(len(vae.members))]
     if how.network == "pca":
         pca.solve(vae.networks, sample.images, rows)
         return None
@@ -261,8 +288,9 @@ def _trained(
     means = torch.stack([as_floats(sample.images[own]).mean(dim=0) for own in rows])
     vae.networks.begin([seeded(how.seed, "weights", own[0]) for own in vae.members], means)
     schedule = how.schedule(max(map(len, rows)), max(map(len, vae.members)))
+    again = not how.stop and not held.any()
     with told(progress, 0, schedule.steps, "training", "step") as tell:
-        return train(vae.networks, images, schedule, store, tell)
+        return train(vae.networks, images, schedule, store, tell, "all" if again else "rounds")
 
 
 def _gained(
@@ -299,15 +327,22 @@ def _gained(
     }
 
 
-@torch.no_grad()
-def _keep_codes(vae: ClassVAE, sample: Sample, held: Tensor) -> None:
-    """The codes of all images, and how well their own class explains those that were held out."""
+def _keep_codes(vae: ClassVAE, sample: Sample) -> None:
+    mean, log_variance, _ = _looked(vae, sample)
+    vae.table.fill(mean, log_variance, sample.labels.bincount(minlength=sample.count).tolist())
+
+
+def _keep_scores(vae: ClassVAE, sample: Sample, held: Tensor) -> None:
+    """How well their own class explains images that it has not learned from."""
+    vae.scores.copy_(_looked(vae, sample).score.masked_fill(~held, torch.inf))
+
+
+def _looked(vae: ClassVAE, sample: Sample) -> safety.Look:
+    """What their own classes make of all images."""
     counts = sample.labels.bincount(minlength=sample.count).tolist()
     parts = enumerate(torch.split(as_floats(sample.images), counts))
     looks = [vae.look(own, label) for label, own in parts if len(own)]
-    mean, log_variance, score = map(torch.cat, zip(*looks, strict=True))
-    vae.table.fill(mean, log_variance, counts)
-    vae.scores.copy_(score.masked_fill(~held, torch.inf))
+    return safety.Look(*map(torch.cat, zip(*looks, strict=True)))
 
 
 def _losses(history: History | None) -> dict[str, float]:
@@ -348,7 +383,12 @@ def _measured(vae: ClassVAE, sample: Sample, how: Settings) -> dict[str, float]:
 
 
 def _about(
-    sample: Sample, counts: Tensor, held: Tensor, why: str, figures: dict[str, float]
+    sample: Sample,
+    counts: Tensor,
+    held: Tensor,
+    why: str,
+    stop: bool,
+    figures: dict[str, float],
 ) -> About:
     shape = sample.images.shape
     present = int((counts > 0).sum())
@@ -357,7 +397,8 @@ def _about(
         + f"{shape[0]} images of {' x '.join(map(str, shape[2:]))} pixels in {present} "
         + ("class" if present == 1 else "classes")
         + (f", of {sample.given} that there are" if sample.given > shape[0] else "")
-        + (f"; {int(held.sum())} were held out." if held.any() else f"; none held out: {why}.")
+        + (f"; none held out: {why}." if not held.any() else f"; {int(held.sum())} were held out")
+        + ("" if not held.any() else "." if stop else ", and learned from in the end.")
     ]
     return About(
         classes=sample.classes,

@@ -138,7 +138,7 @@ class ClassVAE(Generate):
         images: Any,
         labels: Any = None,
         *,
-        network: str = "convolutional",
+        network: str | None = None,
         latent: int | None = None,
         width: int | None = None,
         likelihood: str | None = None,
@@ -148,6 +148,7 @@ class ClassVAE(Generate):
         batch: int | None = None,
         learning_rate: float | None = None,
         validation: float = 0.15,
+        stop: bool | None = None,
         conditional: bool | None = None,
         few: str = "error",
         sampler: str = "prior",
@@ -176,7 +177,9 @@ class ClassVAE(Generate):
                 (image, label) or a DataLoader; or the path of a data set (see
                 `albu_learned.data.open_data`), of which the training part is read.
             labels: (N,) class numbers, where images do not bring their own.
-            network, width, sampler, temperature, components, reject, resize: see the class.
+            network: see the class; None: "dense" for sides of up to 32 pixels, "convolutional" for
+                larger ones.
+            width, sampler, temperature, components, reject, resize: see the class.
             latent: numbers that an image is encoded by; None: as many as there are directions in
                 which images of a class vary, 2 to 16.
             likelihood: "bernoulli" or "gaussian"; None: the first for grey images.
@@ -185,13 +188,19 @@ class ClassVAE(Generate):
             steps: of the training at most; None for the network's own.
             batch: images of each network a step; None for the network's own.
             learning_rate: None for the network's own.
-            validation: share of the images that is held out to say when to stop; 0 for none.
+            validation: share of the images that is held out, to say when to stop, or whether
+                samples help; 0 for none.
+            stop: whether held-out images say when to stop, so that networks do not learn from
+                them. If not, networks learn from all images for a fixed number of steps; and once
+                before without those that are held out, if `expect` or `reject` asks them. None: for
+                all networks but dense ones of a single class.
             conditional: one network for all classes, which is told the class. None: for more than
                 32 classes. One for each was better in trials, with few classes.
             few: what becomes of a class of fewer than 4 images: an "error", "merge" (such classes
                 share a network that is told the class) or "keep" (it has its own nevertheless).
             share: of a batch that will be samples, to say whether that is expected to help.
-            expect: whether to say so, which takes six short trainings of a small network.
+            expect: whether to say so, which takes six short trainings of a small network, and one
+                more of the networks where they do not `stop`.
             classes: a name for each class, where images do not bring their own.
             groups: (N,) the patient or scene of each image, none of which is held out in part; of
                 a folder of images, a CSV file.
@@ -221,6 +230,7 @@ class ClassVAE(Generate):
             batch=batch,
             learning_rate=learning_rate,
             validation=validation,
+            stop=stop,
             conditional=conditional,
             few=few,
             share=share,
@@ -260,10 +270,11 @@ class ClassVAE(Generate):
         """
         own = {f.name: how.pop(f.name) for f in fields(fitting.Settings) if f.name in how}
         settings = fitting.Settings(**own)
+        shape = shape or (1, 8, 8)
         return cls(
-            shape or (1, 8, 8),
+            shape,
             classes or 1,
-            settings.network,
+            settings.network_for(shape),
             settings.latent or 8,
             codes=1,
             **how,

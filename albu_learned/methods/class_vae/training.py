@@ -82,14 +82,16 @@ def train(
     schedule: Schedule,
     store: Checkpoint,
     tell: Callable[[int], object] = lambda steps: None,
+    name: str = "rounds",
 ) -> History:
-    """Trains in place; the networks end with the weights of the best round."""
+    """Trains in place; the networks end with the weights of the best round. Checkpoints have this
+    name."""
     training = _Training(networks, images, schedule)
     rounds = math.ceil(schedule.steps / ROUND)
     first = 0
     for last in reversed(range(KEPT, rounds, KEPT)):  # the latest checkpoint, if there is one
-        if store.has(_name(last)):
-            training.load(store.part(_name(last), training.state))
+        if store.has(f"{name}{last:05d}"):
+            training.load(store.part(f"{name}{last:05d}", training.state))
             first = last
             break
     if first:
@@ -100,12 +102,8 @@ def train(
         training.round(number)
         tell(min(ROUND, schedule.steps - number * ROUND))
         if (number + 1) % KEPT == 0:
-            store.part(_name(number + 1), training.state)
+            store.part(f"{name}{number + 1:05d}", training.state)
     return training.finish()
-
-
-def _name(rounds: int) -> str:
-    return f"rounds{rounds:05d}"
 
 
 class _Training:
