@@ -22,6 +22,7 @@ from albu_learned.methods.theta_warp import align as align
 from albu_learned.methods.zeta_mixup import ZetaMixup as ZetaMixup
 from albu_learned.methods.zeta_mixup import zeta_weights as zeta_weights
 from albu_learned.pstn import PSTN as PSTN
+from albu_learned.pstn import PosteriorWarp as PosteriorWarp
 
 if _TYPE_CHECKING:
     from albu_learned.comparison import compare as compare
@@ -41,6 +42,7 @@ __all__ = [
     "Generate",
     "Method",
     "Mix",
+    "PosteriorWarp",
     "Rows",
     "ThetaWarp",
     "Warp",

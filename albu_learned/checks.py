@@ -66,7 +66,7 @@ def needs(method: Any, batch: Batch) -> None:
     if missing:
         raise ValueError(
             f"{type(method).__name__} needs {' and '.join(missing)} to plan its change, but the "
-            "batch has none. Give a Batch with them."
+            f"batch has none. Give a Batch with them.{method.instead}"
         )
 
 

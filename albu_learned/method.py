@@ -46,6 +46,8 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         needs: the parts of a batch, beside their number, that `plan` reads; an object whose
             arguments decide that sets its own.
         citation: BibTeX of the paper.
+        instead: what to use where nobody can give what `needs` names; the end of a message.
+        made_by: what makes one that has learned, where it is not a `fit` of the class.
         tries: arguments that set how strong it is, with values worth trying on validation images;
             "p" is the share of rows that are changed.
     """
@@ -54,6 +56,8 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
     kind: ClassVar[str] = ""
     needs: frozenset[str] = frozenset()
     citation: ClassVar[str] = ""
+    instead: ClassVar[str] = ""
+    made_by: ClassVar[str] = ""
     tries: ClassVar[Mapping[str, tuple[Any, ...]]] = MappingProxyType({})
 
     def __init__(self) -> None:
@@ -271,7 +275,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
                     force_download=force_download,
                     local_files_only=local_files_only,
                     token=token,
-                    allow_patterns=[artifact.CONFIG, artifact.TENSORS, artifact.CARD],
+                    allow_patterns=[*artifact.FILES, *artifact.PARTS],
                 )
             )
         return _load_as(cls, folder)

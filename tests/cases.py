@@ -47,6 +47,22 @@ def shifted(toy, by):
     return toy
 
 
+def posterior_model(family=None, prior_std=0.1, **how):
+    """A PSTN whose posterior depends on the image, as after a training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        classifier = torch.nn.Flatten()  # nobody asks it
+        model = al.PSTN(classifier, family, prior_std, example=(3, 16, 16), **how)
+        with torch.no_grad():
+            for parameter in model.heads.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def some_images():
+    return torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(9))
+
+
 VAE = {
     "gradient to images": "its pixels come from the labels alone",
     "gradient to all that is learned": "encoders are for the fit alone",
@@ -68,6 +84,8 @@ CASES = [
         lambda: al.ClassVAE((3, 16, 16), 2, "dense", codes=2, sampler="mixture", members=[[1, 0]]),
         VAE,
     ),
+    Case("PosteriorWarp", lambda: posterior_model().as_warp()),
+    Case("PosteriorWarp, marginal", lambda: posterior_model().as_warp(marginal=some_images())),
     Case("ClassShift", lambda: shifted(toys.ClassShift(), MOVES)),
     Case("FreeShift", lambda: shifted(toys.FreeShift(noise=0.1), MOVES)),
     Case("ImageShift", lambda: shifted(toys.ImageShift(noise=0.1), MOVES)),

@@ -18,11 +18,13 @@ BASE = {"torch", "numpy", "huggingface_hub", "safetensors", "yaml"}
 # What may be imported from beside the standard library and the base, and where.
 EXTRAS = {
     "cli": {"typer"},
-    "comparison": {"matplotlib", "PIL", "scipy", "torchmetrics", "tqdm", "typer"},
+    "comparison": {"matplotlib", "PIL", "scipy", "tqdm", "typer"},
     "data": {"PIL"},
     "demo": {"sklearn"},
     "engine": {"ray", "tqdm"},
     "fitting": {"tqdm"},
+    "methods/psld": {"diffusers", "transformers"},
+    "measures": {"torchmetrics"},
     "preview": {"matplotlib", "PIL"},
     "remap": {"cv2"},
     "synth": {"PIL"},
@@ -32,7 +34,7 @@ CORE = {"batch", "rows", "parts", "method", "artifact", "resample", "mixing", "c
 CORE |= {"kinds", "families", "lock"}
 LAYERS = [
     CORE,
-    {"data", "engine"},
+    {"data", "engine", "measures"},
     {"fitting"},
     {"methods", "remap"},
     {"pstn"},  # which moves images by the field of the warps
@@ -75,7 +77,7 @@ def allowed_at_top(name, here, place):
 def allowed_below(name, here, place):
     top, *rest = name.split(".")
     if top != "albu_learned":
-        return allowed_from_outside(top, here)
+        return allowed_from_outside(top, here, "/".join(place.split("/")[:2]))
     if rest[0] in albu_learned.__all__ or rest[0] == "__version__":
         return layer(here) > layer("methods")  # the flat API imports what lies below
     if place.startswith("methods/") and rest[0] == "methods":
@@ -83,10 +85,10 @@ def allowed_below(name, here, place):
     return rest[0] == here or layer(rest[0]) < layer(here) or {rest[0], here} <= CORE
 
 
-def allowed_from_outside(top, here):
+def allowed_from_outside(top, here, folder):
     if top in HOSTS:
         return top == here
-    if top in sys.stdlib_module_names | BASE | EXTRAS.get(here, set()):
+    if top in sys.stdlib_module_names | BASE | EXTRAS.get(here, set()) | EXTRAS.get(folder, set()):
         return True
     return here in HOSTS and top in OF_HOSTS
 
@@ -105,6 +107,7 @@ def test_imports_point_one_way():
         ("method.py", "from albu_learned.methods.zeta_mixup import ZetaMixup"),
         ("methods/other.py", "from albu_learned.methods.zeta_mixup import ZetaMixup"),
         ("methods/other.py", "def f():\n    import kornia.augmentation"),
+        ("methods/other/fit.py", "import diffusers"),
         ("kornia/warp.py", "import albumentations as A"),
         ("kornia/warp.py", "from albu_learned.albumentations import ZetaMixup"),
         ("timm/mixup.py", "from albu_learned.cli import main"),

@@ -60,6 +60,8 @@ def test_list_shows_every_registered_method():
     row = next(line for line in lines if line.startswith("ZetaMixup"))
     assert row.split()[1:3] == ["mix", "no"]
     assert "PyTorch" in row
+    row = next(line for line in lines if line.startswith("PosteriorWarp"))
+    assert row.split()[1:3] == ["warp", "PSTN.as_warp"]
 
 
 def test_list_knows_who_needs_a_fit(monkeypatch):

@@ -233,6 +233,7 @@ FIT = ["fit", "theta-warp", "digits.npz", "-o", "w"]
             ["fit", "zeta-mixup", "digits.npz", "-o", "w"],
             "needs no fit. Methods with a fit: class-vae, theta-w",
         ),
+        (["fit", "PosteriorWarp", "digits.npz", "-o", "w"], "is made by PSTN.as_warp. Methods"),
         (
             ["fit", "theta-wrap", "digits.npz", "-o", "w"],
             "is no method. Methods with a fit: class-vae, ",

@@ -8,6 +8,7 @@ from albu_learned.albumentations.class_vae import ClassVAE as ClassVAE
 from albu_learned.albumentations.collate import MixCollate as MixCollate
 from albu_learned.albumentations.generate import GenerateTransform as GenerateTransform
 from albu_learned.albumentations.mix import MixTransform as MixTransform
+from albu_learned.albumentations.posterior_warp import PosteriorWarp as PosteriorWarp
 from albu_learned.albumentations.seeding import seed_worker as seed_worker
 from albu_learned.albumentations.theta_warp import ThetaWarp as ThetaWarp
 from albu_learned.albumentations.warp import WarpTransform as WarpTransform
@@ -19,6 +20,7 @@ __all__ = [
     "GenerateTransform",
     "MixCollate",
     "MixTransform",
+    "PosteriorWarp",
     "ThetaWarp",
     "WarpTransform",
     "ZetaCollate",

@@ -6,21 +6,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from albu_learned import checks
 from albu_learned.albumentations import host
-from albu_learned.albumentations.pool import Pool
-from albu_learned.albumentations.warp import WarpTransform
-from albu_learned.kinds import Field
+from albu_learned.albumentations.pooled import PooledWarp, refuse_masks
 from albu_learned.methods.theta_warp.making import make
 
 __all__ = ["ThetaWarp"]
 
-_ROW = "pool"  # beside a plan: which row of the pool it is, and of which class
 
-
-class ThetaWarp(WarpTransform):
+class ThetaWarp(PooledWarp):
     """Warps images, masks, boxes and keypoints by random motions, learned or of no data.
 
     To integrate a motion takes longer than to resample a small picture. So motions come from a
@@ -83,38 +76,12 @@ class ThetaWarp(WarpTransform):
         classes: Sequence[str] | None = None,
         p: float = 0.5,
     ) -> None:
-        if box == "mask":
-            raise ValueError(
-                f'`box` must be "outline" or "ellipse" for {type(self).__name__}, got "mask": '
-                "Albumentations has no mask of every object beside its box."
-            )
+        refuse_masks(box, type(self).__name__)
         facts = {"scale": scale, "padding": padding, "box": box, "min_visible": min_visible}
         warp = make(method, std, cells, **facts)
-        super().__init__(warp, label_key, classes, p)
+        super().__init__(warp, pool, label_key, classes, p)
         if not isinstance(method, type(warp)):
             self.method = None if method is None else os.fspath(method)
         self.std, self.scale, self.padding = std, scale, padding
         self.cells = None if cells is None else list(cells)
         self.box, self.min_visible = box, min_visible
-        self.pool = checks.integer("pool", pool, 0)
-        self._pool = Pool(warp, self.pool) if self.pool else None
-
-    def sample(self, data: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """The plan of one image; from the pool also its place there, so that it is found again."""
-        if self._pool is None:
-            return super().sample(data, rng)
-        self.refuse_tensors(data)
-        row, label = int(rng.integers(self.pool)), 0
-        if self._live.needs:
-            given = self.read(data)
-            self._live.check(given)
-            label = 0 if given.labels is None else int(given.labels)
-        return {"plan": {**self._pool.record(row, label), _ROW: {"row": row, "label": label}}}
-
-    def _field(self, plan: dict[str, Any]) -> Field:
-        own = {name: entry for name, entry in plan.items() if name != _ROW}
-        if self._pool is not None and _ROW in plan:
-            row, label = plan[_ROW]["row"], plan[_ROW]["label"]
-            if own == self._pool.record(row, label):  # else it is a replay of another pool
-                return self._pool.field(row, label)
-        return super()._field(own)

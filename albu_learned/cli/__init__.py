@@ -206,7 +206,8 @@ def overview() -> str:
 
 def _facts(name: str, method: type[Part]) -> tuple[str, ...]:
     kind = str(getattr(method, "kind", ""))
-    fit = "yes" if callable(getattr(method, "fit", None)) else "no"
+    made_by = str(getattr(method, "made_by", ""))
+    fit = "yes" if callable(getattr(method, "fit", None)) else made_by or "no"
     hosts = [host for host in HOSTS if host in BY_SPEC or name in _offered_by(host)]
     return name, kind, fit, CHANGES.get(kind, ""), ", ".join(["PyTorch", *hosts])
 

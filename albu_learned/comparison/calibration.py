@@ -8,24 +8,17 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from albu_learned import preview
-from albu_learned.comparison.drawing import (
-    Look,
-    look,
-    tidy,
-    titled,
-    wrapped,
-)
+from albu_learned.comparison.drawing import look, titled, wrapped
 from albu_learned.comparison.result import Outcome, ordered
 from albu_learned.comparison.words import size_words
+from albu_learned.measures import BINS
+from albu_learned.preview import Bins
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["calibration", "pooled"]
 
-Bins = list[tuple[int, float, float]]  # count, mean confidence, accuracy
-_BINS = 15
 _ACROSS = 3  # panels side by side
 
 
@@ -53,8 +46,8 @@ def calibration(outcome: Outcome) -> Figure | None:
         for drawn in dict.fromkeys((arms[0], arm)):
             whose = "" if drawn == arm else f"{wrapped(drawn, 18)}, "
             label = f"{whose}ECE {_ece(outcome, drawn, size, bins[drawn]):.1f} %"
-            _draw(curve, strip, bins[drawn], look(outcome, drawn), label)
-        _finish(curve, strip, wrapped(arm, 26))
+            preview.draw_calibration(curve, strip, bins[drawn], look(outcome, drawn), label)
+        preview.finish_calibration(curve, strip, wrapped(arm, 26))
         if index % across == 0:
             curve.set_ylabel("accuracy")
             strip.set_ylabel("share")
@@ -73,7 +66,7 @@ def pooled(outcome: Outcome, arm: str, size: int) -> Bins:
             continue
         for count, confidence, accuracy in result.bins:
             if count:
-                row = sums[min(int(confidence * _BINS), _BINS - 1)]
+                row = sums[min(int(confidence * BINS), BINS - 1)]
                 for i, more in enumerate((count, count * confidence, count * accuracy)):
                     row[i] += more
     return [
@@ -90,27 +83,4 @@ def _ece(outcome: Outcome, arm: str, size: int, bins: Bins) -> float:
     ]
     if found:
         return 100 * statistics.mean(found)
-    total = sum(count for count, _, _ in bins)
-    return 100 * sum(count * abs(sure - right) for count, sure, right in bins) / total
-
-
-def _draw(curve: Axes, strip: Axes, bins: Bins, style: Look, label: str) -> None:
-    colour, marker = style
-    sure = [confidence for _, confidence, _ in bins]
-    right = [accuracy for _, _, accuracy in bins]
-    curve.plot(sure, right, color=colour, marker=marker, markersize=4, linewidth=1.6, label=label)
-    counts = [0.0] * _BINS
-    for count, confidence, _ in bins:
-        counts[min(int(confidence * _BINS), _BINS - 1)] += count
-    edges = [i / _BINS for i in range(_BINS + 1)]
-    strip.stairs([count / sum(counts) for count in counts], edges, color=colour, linewidth=1.4)
-
-
-def _finish(curve: Axes, strip: Axes, title: str) -> None:
-    for axes in (curve, strip):
-        axes.set_visible(True)
-        tidy(axes, "both")
-    curve.plot([0, 1], [0, 1], color="#9aa5b1", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    curve.set(xlim=(0, 1), ylim=(0, 1.02))
-    curve.set_title(title, fontsize=10, fontweight="bold")
-    curve.legend(loc="upper left", fontsize=8, frameon=False)
+    return 100 * preview.calibration_error(bins)

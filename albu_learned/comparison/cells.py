@@ -17,11 +17,11 @@ from torch import Tensor
 
 from albu_learned.comparison import subsets
 from albu_learned.comparison.arms import Arm
-from albu_learned.comparison.measures import calibration_bins, measures
 from albu_learned.comparison.result import MEASURES
 from albu_learned.comparison.study import Cell, Study
 from albu_learned.comparison.train import Feed, Run, predict, state_of, together, train
 from albu_learned.data import Data, Rows
+from albu_learned.measures import calibration_bins, measures
 from albu_learned.spec import Entry
 
 __all__ = ["fitted", "forget", "test_cell", "train_cell"]

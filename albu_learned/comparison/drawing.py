@@ -6,25 +6,17 @@ import math
 import statistics
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from albu_learned.comparison.result import MEASURES, Outcome
-from albu_learned.preview import literal
+from albu_learned.preview import COLOURS, INK, MARKERS, Look, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Look", "deviation", "draw_row", "gains", "look", "name_rows", "spread"]
-__all__ += ["tidy", "titled", "values", "with_unit", "wrapped"]
-
-Look = tuple[str, str]  # colour and marker
-INK = "#3b4248"  # plain, and the zero line
-# Told apart by the colour-blind too (Okabe and Ito, then Tol, without those too light on white).
-# 11 colours and 7 markers share no divisor, so 77 arms have a pair of their own.
-_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
-_COLOURS += ["#882255", "#332288", "#999933", "#8c564b", "#44aa99"]
-_MARKERS = ["s", "^", "D", "v", "P", "X", "o"]
+__all__ = ["deviation", "draw_row", "gains", "look", "name_rows", "spread"]
+__all__ += ["titled", "values", "with_unit", "wrapped"]
 
 
 def look(outcome: Outcome, arm: str) -> Look:
@@ -32,7 +24,7 @@ def look(outcome: Outcome, arm: str) -> Look:
     number = [facts.name for facts in outcome.arms].index(arm) - 1
     if number < 0:
         return INK, "o"
-    return _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
 
 
 def with_unit(outcome: Outcome) -> str:
@@ -110,14 +102,6 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
-
-
-def tidy(axes: Axes, grid: Literal["both", "x"]) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[:].set_color("#9aa5b1")
-    axes.grid(axis=grid, color="#e4e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9)
 
 
 def titled(figure: Figure, outcome: Outcome, what: str) -> Figure:

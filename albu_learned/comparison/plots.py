@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 from albu_learned import preview
 from albu_learned.comparison.calibration import calibration
 from albu_learned.comparison.drawing import (
-    INK,
     deviation,
     draw_row,
     gains,
     look,
     name_rows,
     spread,
-    tidy,
     titled,
     values,
     with_unit,
@@ -27,6 +25,7 @@ from albu_learned.comparison.drawing import (
 )
 from albu_learned.comparison.result import MEASURES, Outcome, ordered, size_name
 from albu_learned.comparison.words import size_words
+from albu_learned.preview import INK, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,6 +23,7 @@ from albu_learned.comparison.networks import Nearest
 from albu_learned.comparison.pipeline import Pipeline
 from albu_learned.comparison.settings import NEAREST, PRECISIONS, SMALL, Settings
 from albu_learned.data import Rows
+from albu_learned.pstn import PSTN
 
 __all__ = ["Feed", "Run", "predict", "state_of", "together", "train"]
 
@@ -130,10 +131,9 @@ def train(runs: Sequence[Run], settings: Settings, learning_rate: float) -> None
             with autocast(settings), dropout.used():
                 if stack:
                     logits = _stacked(networks[0], weights, torch.stack(images))
+                    loss = torch.stack([*map(_loss, logits, soft)]).sum()
                 else:
-                    logits = networks[0](images[0])[None]
-            losses = [F.cross_entropy(a.float(), b) for a, b in zip(logits, soft, strict=True)]
-            loss = torch.stack(losses).sum()
+                    loss = _own_loss(networks[0], images[0], soft[0])
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
             scaler.update()
@@ -158,6 +158,17 @@ def _remember(run: Run, device: torch.device) -> None:
             changed, soft = run.pipeline(run.feed[rows], labels, run.epoch(step))
             nearest.remember(standardise(changed), soft.argmax(dim=1))
     run.pipeline.close()
+
+
+def _loss(logits: Tensor, soft: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), soft)
+
+
+def _own_loss(network: nn.Module, images: Tensor, soft: Tensor) -> Tensor:
+    """The cross-entropy; of a PSTN with its KL, without which it would be another model."""
+    if isinstance(network, nn.Sequential) and isinstance(network[-1], PSTN):
+        return network[-1].loss(network[:-1](images), soft)
+    return _loss(network(images), soft)
 
 
 def _stacked(network: nn.Module, weights: dict[str, Tensor], images: Tensor) -> Tensor:

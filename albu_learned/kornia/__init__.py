@@ -26,6 +26,7 @@ from albu_learned.kornia.generate import ClassVAE as ClassVAE
 from albu_learned.kornia.generate import GenerateTransform as GenerateTransform
 from albu_learned.kornia.mix import MixTransform as MixTransform
 from albu_learned.kornia.mix import ZetaMixup as ZetaMixup
+from albu_learned.kornia.warp import PosteriorWarp as PosteriorWarp
 from albu_learned.kornia.warp import ThetaWarp as ThetaWarp
 from albu_learned.kornia.warp import WarpTransform as WarpTransform
 
@@ -34,6 +35,7 @@ __all__ = [
     "GenerateTransform",
     "LearnedAugmentationSequential",
     "MixTransform",
+    "PosteriorWarp",
     "ThetaWarp",
     "WarpTransform",
     "ZetaMixup",

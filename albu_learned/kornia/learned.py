@@ -72,7 +72,7 @@ class Learned:
             batch = replace(batch, labels=self._numbered(batch.labels))
         stored = _named(params, "plan_")
         can_plan = all(getattr(batch, name) is not None for name in self.method.needs)
-        if stored and not (can_plan and self._wants_gradient()):
+        if stored and not (can_plan and self._wants_gradient(batch)):
             self.live = _take(stored, rows, batch.device)
             return
         if not can_plan:
@@ -98,7 +98,7 @@ class Learned:
         keys = ", ".join(repr(_KEYS.get(name, name)) for name in missing)
         raise ValueError(
             f"{type(self.method).__name__} needs {' and '.join(missing)} to plan its change. "
-            f"Add to the call, and to data_keys: {keys}."
+            f"Add to the call, and to data_keys: {keys}.{self.method.instead}"
         )
 
     def plan_for(self, params: Params, device: torch.device, live: bool = True) -> Plan:
@@ -113,7 +113,7 @@ class Learned:
             raise RuntimeError(
                 f"{type(self.method).__name__} needs {' and '.join(sorted(self.method.needs))} to "
                 "plan its change, which Kornia's own containers do not give to an operation. "
-                f"Put it into {CONTAINER} instead, directly in its list."
+                f"Put it into {CONTAINER} instead, directly in its list.{self.method.instead}"
             )
         return self.method.plan(Batch(), _take(_named(params, "noise_"), rows, device))
 
@@ -139,8 +139,10 @@ class Learned:
         assert isinstance(self.method, Warp)  # Kornia asks no other operation
         return self.method.invert(batch, plan)
 
-    def _wants_gradient(self) -> bool:
-        return torch.is_grad_enabled() and any(p.requires_grad for p in self.method.parameters())
+    def _wants_gradient(self, batch: Batch) -> bool:
+        read = batch.images if "images" in self.method.needs else None
+        leaves = self.method.parameters() if read is None else (read, *self.method.parameters())
+        return torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
 
 
 def frame(params: Params) -> tuple[int, int]:

@@ -18,9 +18,10 @@ from albu_learned.batch import Batch, Rows
 from albu_learned.kinds import Warp
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import CONTAINER, Learned, Params, frame
-from albu_learned.method import Method
+from albu_learned.method import Method, hold
 from albu_learned.methods import theta_warp
 from albu_learned.methods.theta_warp.making import make
+from albu_learned.pstn import PosteriorWarp as Posterior
 
 
 class WarpTransform(Learned, GeometricAugmentationBase2D):
@@ -206,3 +207,32 @@ class ThetaWarp(WarpTransform):
     ) -> None:
         facts = {"scale": scale, "padding": padding, "box": box, "min_visible": min_visible}
         super().__init__(make(method, std, cells, **facts), **options)
+
+
+class PosteriorWarp(WarpTransform):
+    """The motions that a PSTN has learned; see `albu_learned.PosteriorWarp`.
+
+    One that looks at images needs our container, `LearnedAugmentationSequential`, which shows them;
+    a marginal one, of `as_warp(marginal=...)`, goes anywhere.
+
+    Args:
+        method: a `PosteriorWarp`, or its folder.
+        scale: multiplies the noise; None for the artifact's own.
+        padding: what is beyond the border: "border", "zeros" or "reflection"; None likewise.
+        box: what a box is taken for: "outline", "ellipse" or "mask".
+        min_visible: a box of which less than this share of the area stays in the frame is not
+            valid.
+        **options: the keyword arguments of `WarpTransform`.
+    """
+
+    def __init__(
+        self,
+        method: Posterior | str | Path,
+        scale: float | None = None,
+        padding: str | None = None,
+        box: str | None = None,
+        min_visible: float | None = None,
+        **options: Any,
+    ) -> None:
+        facts = {"scale": scale, "padding": padding, "box": box, "min_visible": min_visible}
+        super().__init__(hold(method, Posterior, **facts), **options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
-__all__ = ["draw_image", "literal", "name_rows", "new_figure", "save"]
+__all__ = ["COLOURS", "INK", "MARKERS", "Look", "draw_image", "literal", "name_rows", "new_figure"]
+__all__ += ["save", "tidy"]
+
+Look = tuple[str, str]  # colour and marker
+INK = "#3b4248"  # what others are compared with, and the zero line
+# Told apart by the colour-blind too (Okabe and Ito, then Tol, without those too light on white).
+# 11 colours and 7 markers share no divisor, so 77 arms have a pair of their own.
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+COLOURS += ["#882255", "#332288", "#999933", "#8c564b", "#44aa99"]
+MARKERS = ["s", "^", "D", "v", "P", "X", "o"]
 
 
 def save(figure: Figure, path: str | Path, colours: int | None = None) -> Path:
@@ -85,3 +94,11 @@ def name_rows(figure: FigureBase, first: Iterable[Axes], texts: Sequence[str]) -
     for axes, text in zip(column, texts, strict=True):
         axes.set_ylabel(text, fontsize=10, color="#52606d", labelpad=6)
     figure.align_ylabels(column)
+
+
+def tidy(axes: Axes, grid: Literal["both", "x"]) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[:].set_color("#9aa5b1")
+    axes.grid(axis=grid, color="#e4e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
-__all__ = ["draw_warped", "warped_samples"]
+__all__ = ["draw_row", "draw_warped", "grid_lines", "warped_samples"]
 
 _LINES, _POINTS = 9, 65  # of the grid, along each side; and of each of them
 _GRID, _BOX, _FAINT = "#1f8fd6", "#ffb000", "#b4bfc9"
@@ -69,14 +69,14 @@ def draw_warped(
     """The same into a figure, or a part of one."""
     images = _check(batch, class_names)
     table = figure.subplots(1 + versions, len(images), squeeze=False)
-    lines = _lines(images.ndim - 2, images)
-    _draw_row(table[0], batch, lines.expand(len(images), -1, -1, -1), None)
+    lines = grid_lines(images.ndim - 2, images)
+    draw_row(table[0], batch, lines.expand(len(images), -1, -1, -1), None)
     for row in table[1:]:
         with torch.no_grad():
             plan = warp.planned(batch, generator)
             moved = warp.field(plan).points(lines.flatten(1, 2).expand(len(images), -1, -1))
             warped = warp.apply(batch, plan)
-        _draw_row(row, warped, moved.view(len(images), *lines.shape[1:]), images)
+        draw_row(row, warped, moved.view(len(images), *lines.shape[1:]), images)
     if class_names is not None and batch.labels is not None:
         for axes, label in zip(table[0], batch.labels.tolist(), strict=True):
             axes.set_title(literal(class_names[label]), fontsize=10)
@@ -85,7 +85,7 @@ def draw_warped(
         figure.suptitle(literal(title), fontsize=12, fontweight="bold")
 
 
-def _lines(ndim: int, like: Tensor) -> Tensor:
+def grid_lines(ndim: int, like: Tensor) -> Tensor:
     """(1, lines, points, ndim): a grid from border to border; of series, places in time."""
     kind = like.dtype if like.dtype == torch.float64 else torch.float32
     at = torch.linspace(0, 1, _LINES, dtype=kind, device=like.device)
@@ -96,7 +96,7 @@ def _lines(ndim: int, like: Tensor) -> Tensor:
     return torch.cat([down, down.flip(-1)])[None]
 
 
-def _draw_row(table: Sequence[Axes], batch: Batch, lines: Tensor, before: Tensor | None) -> None:
+def draw_row(table: Sequence[Axes], batch: Batch, lines: Tensor, before: Tensor | None) -> None:
     assert batch.images is not None
     for number, axes in enumerate(table):
         image, own = batch.images[number].detach().cpu(), lines[number].detach().cpu()

@@ -2,6 +2,10 @@
 
 from albu_learned.pstn.diagnostics import Diagnosis as Diagnosis
 from albu_learned.pstn.diagnostics import diagnose as diagnose
+from albu_learned.pstn.joined import join as join
 from albu_learned.pstn.model import PSTN as PSTN
+from albu_learned.pstn.tune import Trial as Trial
+from albu_learned.pstn.tune import Tuned as Tuned
+from albu_learned.pstn.warp import PosteriorWarp as PosteriorWarp
 
-__all__ = ["PSTN", "Diagnosis", "diagnose"]
+__all__ = ["PSTN", "Diagnosis", "PosteriorWarp", "Trial", "Tuned", "diagnose", "join"]

@@ -28,6 +28,8 @@ class Diagnosis:
         kl: (B,), of each image, in nats.
         moved: how far points are moved, the root of the mean square, as a fraction of the side.
         warning: what is wrong, and what to do; None if nothing is.
+        measures: where labels were given, how good its predictions are: "accuracy", "macro_f1",
+            "nll" and "ece".
     """
 
     deviation: Tensor
@@ -35,6 +37,7 @@ class Diagnosis:
     kl: Tensor
     moved: float
     warning: str | None
+    measures: dict[str, float] | None = None
 
     def __str__(self) -> str:
         low, high = float(self.deviation.min()), float(self.deviation.max())
@@ -45,7 +48,13 @@ class Diagnosis:
 
 
 @torch.no_grad()
-def diagnose(model: PSTN, x: Tensor, generator: torch.Generator | None = None) -> Diagnosis:
+def diagnose(
+    model: PSTN,
+    x: Tensor,
+    generator: torch.Generator | None = None,
+    y: Tensor | None = None,
+    warn: bool = True,
+) -> Diagnosis:
     """Looks at what a PSTN does to images (B, C, H, W) or series (B, C, T). Warns if it has become
     a fixed random augmentation, or a deterministic transformer.
 
@@ -53,6 +62,9 @@ def diagnose(model: PSTN, x: Tensor, generator: torch.Generator | None = None) -
         model: after some training.
         x: at least some dozens of rows.
         generator: of the motions whose size is measured, one for each image and crop.
+        y: (B,) class numbers, to measure predictions too. Needs torchmetrics, from the extra `cli`.
+        warn: False to be told by the Diagnosis alone: to append one to a list after each epoch,
+            which `albu_learned.preview.posterior_plot` draws.
     """
     if not isinstance(model, PSTN):
         raise TypeError(f"`model` must be a PSTN, got {type(model).__name__}.")
@@ -61,10 +73,26 @@ def diagnose(model: PSTN, x: Tensor, generator: torch.Generator | None = None) -
     mean = posterior.mean.square().mean(dim=0).sqrt()
     kl = posterior.mean.new_zeros(len(x)) if model.stn else divergence(posterior)
     warning = None if model.stn else _warning(deviation, mean)
-    if warning is not None:
+    if warning is not None and warn:
         warnings.warn(warning, stacklevel=3)
     theta = model.theta(x, generator=generator).flatten(0, 2)
-    return Diagnosis(deviation, mean, kl, _moved(model, theta), warning)
+    found = None if y is None else _measured(model, x, y)
+    return Diagnosis(deviation, mean, kl, _moved(model, theta), warning, found)
+
+
+def _measured(model: PSTN, x: Tensor, y: Tensor) -> dict[str, float]:
+    try:
+        from albu_learned.measures import measures
+
+        # Where a probability is too small for 32 bits it is not nothing.
+        probabilities = model.predict(x).clamp(min=torch.finfo(torch.float32).tiny)
+        return measures(probabilities.log().cpu(), y.cpu())
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'To measure predictions torchmetrics is needed: pip install "albu_learned[cli]". '
+            "Without `y` the posterior alone is looked at.",
+            name=error.name,
+        ) from error
 
 
 def _warning(deviation: Tensor, mean: Tensor) -> str | None:

@@ -1,17 +1,18 @@
 """PSTN: a classifier that learns how its images may be moved.
 
 What comes out of a call follows from how training loops use it. In training it is one row of logits
-a row: a loop's own cross-entropy is then the first term of `loss` with one sample. In evaluation it
-is the logarithm of the predicted probabilities, which accuracy and cross-entropy read as logits;
-their noise is fixed, so that they are the same from call to call, and in any batch.
+a row, and the KL joins the loss that a loop computes of them: so it trains with `loss` of one
+sample, see `albu_learned.pstn.joined`. In evaluation it is the logarithm of the predicted
+probabilities, which accuracy and cross-entropy read as logits; their noise is fixed, so that they
+are the same from call to call, and in any batch.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,13 @@ from albu_learned.families import Affine, Family, Pace
 from albu_learned.methods.theta_warp.field import ThetaField
 from albu_learned.pstn import given
 from albu_learned.pstn.elbo import Posterior, divergence, log_mean_exp, minus_log_likelihood
+from albu_learned.pstn.joined import owe
 from albu_learned.pstn.localiser import Heads, Localiser
+from albu_learned.pstn.making import posterior_warp
+from albu_learned.pstn.warp import PosteriorWarp
+
+if TYPE_CHECKING:
+    from albu_learned.pstn.tune import Tuned
 
 __all__ = ["PSTN"]
 
@@ -118,10 +125,13 @@ class PSTN(nn.Module):
             self._size(given.example_shape(example, ndim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, K): logits of one random motion in training; else log-probabilities, averaged over
-        ten motions. See the module's page."""
+        """(B, K): logits of one random motion in training, whose KL joins the loss that they are
+        given to; else log-probabilities, averaged over ten motions. See the module's page."""
         if self.training:
-            return self._logits(x, self.posterior(x), self._draw(1, x))[0]
+            posterior = self.posterior(x)
+            logits = self._logits(x, posterior, self._draw(1, x))[0]
+            kl = None if self.stn else self._weighted_kl(posterior)
+            return logits if kl is None or self.kl_weight == 0 else owe(logits, kl)
         scores, _ = self._predicted(x, self._none() if self.stn else self.noise, _CHUNK)
         return scores
 
@@ -133,13 +143,12 @@ class PSTN(nn.Module):
             y: (B,) class numbers, or (B, K) soft labels.
             generator: of the motions.
         """
-        weight = checks.between("kl_weight", self.kl_weight, "[0, inf)")
         posterior = self.posterior(x)
         logits = self._logits(x, posterior, self._draw(self.samples, x, generator))
         y = given.targets(y, len(x), logits.shape[-1])
         each = minus_log_likelihood(logits.log_softmax(dim=-1), y)
         if not self.stn:
-            each = each + weight * divergence(posterior)
+            each = each + self._weighted_kl(posterior)
         loss = each.mean()
         checks.require(
             ~loss.isnan(),
@@ -225,6 +234,44 @@ class PSTN(nn.Module):
         assert moved is not None
         return moved.view(shape)
 
+    @staticmethod
+    def tune(
+        make: Callable[[float], PSTN],
+        x: Tensor,
+        y: Tensor,
+        prior_std: Sequence[float] = (0.02, 0.05, 0.1, 0.2),
+        **how: Any,
+    ) -> Tuned:
+        """Chooses `prior_std` on rows that are held out: for every candidate `make(prior_std)` is
+        trained in the same way. See `albu_learned.pstn.tune` for what else can be said."""
+        from albu_learned.pstn.tune import tune  # which makes models of this class
+
+        return tune(make, x, y, prior_std, **how)
+
+    def as_warp(
+        self,
+        example: Tensor | Sequence[int] | None = None,
+        marginal: Tensor | None = None,
+        crop: int | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        **how: Any,
+    ) -> PosteriorWarp:
+        """What was learned as a warp for any training, a copy on the CPU: it moves images with all
+        that lies on them, and is saved as an artifact.
+
+        Args:
+            example: some of the training images, or the shape of one: images of another size are
+                resized to be looked at. With images the artifact tells what was learned.
+            marginal: images over whose posteriors the warp shall be averaged. It then looks at no
+                image, which is faster, and what any localiser has learned can be saved.
+            crop: which one, if there are several.
+            mean, std: of each channel, by which the training images were normalised, if they were.
+                Warps see images in [0, 1], as shall `example` and `marginal`.
+            **how: `scale`, `padding`, `box` and `min_visible` of `PosteriorWarp`.
+        """
+        return posterior_warp(self, example, marginal, crop, mean, std, **how)
+
     def _theta(self, posterior: Posterior, noise: Tensor) -> Tensor:
         z = posterior.sample(noise.to(posterior.mean))
         with torch.autocast(z.device.type, enabled=False):  # where points go takes all digits
@@ -250,6 +297,9 @@ class PSTN(nn.Module):
             found.append((log_mean_exp(scores), scores.exp().std(dim=0, correction=0)))
         scores, spread = map(torch.cat, zip(*found, strict=True))
         return scores, spread
+
+    def _weighted_kl(self, posterior: Posterior) -> Tensor:
+        return checks.between("kl_weight", self.kl_weight, "[0, inf)") * divergence(posterior)
 
     def _draw(self, samples: int, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """(S, B, crops, dim) standard normal noise; without any, one sample says all."""

@@ -104,6 +104,12 @@ class _Reader:
         name = self._method_name(keys["method"]) if made else self._artifact_type(keys["artifact"])
         wanted = methods()[name]
         assert issubclass(wanted, Method)
+        if made and wanted.made_by:
+            self._fail(
+                keys["method"],
+                f"`method` must not be {name}, which {wanted.made_by} makes: save what that gives "
+                "with save_pretrained, and name its folder as `artifact`.",
+            )
         known = (*COMMON, *(parameters(wanted) if made else _resizable(wanted)))
         fits = ("fit",) if made and hasattr(wanted, "fit") else ()
         self._check_known(keys, name, ("method" if made else "artifact", *known, "try", *fits))

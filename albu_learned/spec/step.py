@@ -149,7 +149,7 @@ def check_needs(entry: Entry, method: Method, given: Given) -> None:
         raise ValueError(
             f"{entry.where}: {entry.name} needs {' and '.join(strange)}, but on the "
             f"{entry.stage} {given.host} has only {' and '.join(sorted(given.parts))}. "
-            "Use another stage, or another method."
+            f"Use another stage, or another method.{method.instead}"
         )
 
 

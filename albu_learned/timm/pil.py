@@ -13,9 +13,10 @@ from albu_learned.kinds import Generate, Warp
 from albu_learned.method import Method, hold
 from albu_learned.methods import theta_warp
 from albu_learned.methods.theta_warp.making import make
+from albu_learned.pstn import PosteriorWarp as Posterior
 from albu_learned.timm.pictures import changed, check_picture, refuse_needs
 
-__all__ = ["GenerateTransform", "ThetaWarp", "WarpTransform"]
+__all__ = ["GenerateTransform", "PosteriorWarp", "ThetaWarp", "WarpTransform"]
 
 
 class _Transform:
@@ -79,6 +80,26 @@ class ThetaWarp(WarpTransform):
         p: float = 0.5,
     ) -> None:
         super().__init__(make(method, std, cells, scale=scale, padding=padding), p)
+
+
+class PosteriorWarp(WarpTransform):
+    """The motions that a PSTN has learned: `Compose([..., PosteriorWarp("folder"), ToTensor()])`.
+
+    Args:
+        method: a `PosteriorWarp` on the CPU, or the folder of one.
+        scale: multiplies the noise; None for the artifact's own.
+        padding: what is beyond the border: "border", "zeros" or "reflection"; None likewise.
+        p: the probability of applying it.
+    """
+
+    def __init__(
+        self,
+        method: Posterior | str | os.PathLike[str],
+        scale: float | None = None,
+        padding: str | None = None,
+        p: float = 0.5,
+    ) -> None:
+        super().__init__(hold(method, Posterior, scale=scale, padding=padding), p)
 
 
 class GenerateTransform(_Transform):

@@ -8,9 +8,12 @@
 
 The same from a command line is `albu-learned yolo train model=... data=... spec=augment.yaml`, and
 with a trainer class `model.train(trainer=LearnedDetectionTrainer, spec="augment.yaml", ...)`.
+
+A classifier learns its motions with `model.train(trainer=PSTNTrainer, ...)`.
 """
 
 from albu_learned.ultralytics.door import install as install
+from albu_learned.ultralytics.pstn import PSTNTrainer as PSTNTrainer
 from albu_learned.ultralytics.trainers import (
     LearnedClassificationTrainer as LearnedClassificationTrainer,
 )
@@ -27,5 +30,6 @@ __all__ = [
     "LearnedOBBTrainer",
     "LearnedPoseTrainer",
     "LearnedSegmentationTrainer",
+    "PSTNTrainer",
     "install",
 ]

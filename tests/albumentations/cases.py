@@ -12,10 +12,12 @@ from albu_learned import ZetaMixup as Core
 from albu_learned.albumentations import (
     ClassVAE,
     GenerateTransform,
+    PosteriorWarp,
     ThetaWarp,
     WarpTransform,
     ZetaMixup,
 )
+from tests.cases import posterior_model
 from tests.toys import BoxPaint, ClassPicture, ClassShift, FreeShift, ImageShift
 
 # AlbumentationsX: other hooks, grey images get an axis inside Compose, `masks` must be an array.
@@ -140,6 +142,10 @@ def class_theta(tmp_path, **options):
     return ThetaWarp(save(method, tmp_path / "theta"), pool=0, **options)
 
 
+def posterior(tmp_path, **options):
+    return PosteriorWarp(save(posterior_model().as_warp(), tmp_path / "posterior"), **options)
+
+
 def vae(tmp_path, **options):
     torch.manual_seed(0)
     method = CoreClassVAE((3, 32, 40), num_classes=2, network="dense")
@@ -153,7 +159,7 @@ def zeta(tmp_path, **options):
     return ZetaMixup(num_classes=3, **options)
 
 
-WARPS = (warp, class_warp, image_warp, theta, class_theta)
+WARPS = (warp, class_warp, image_warp, theta, class_theta, posterior)
 CASES = {f.__name__: f for f in (*WARPS, paint, fresh, vae, zeta)}
 DUAL = tuple(f.__name__ for f in WARPS)
 

@@ -6,6 +6,7 @@ import functools
 import pytest
 import torch
 
+import albu_learned as al
 from albu_learned.comparison import subsets, train
 from albu_learned.comparison.settings import Settings
 from albu_learned.comparison.train import Feed, Run, predict, state_of, together
@@ -171,6 +172,45 @@ def test_the_global_generator_is_let_be():
     torch.manual_seed(4)  # nor does it matter
     (again,) = trained([run("recipe")])
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def with_body(body, steps=12):
+    made = run("plain", steps=steps)
+    made.network = torch.nn.Sequential(made.network[0], body)
+    return made
+
+
+def transformer(prior_std=0.2, **arguments):
+    torch.manual_seed(5)
+    bare = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    return al.PSTN(bare, prior_std=prior_std, example=(1, 8, 8), **arguments)
+
+
+def test_the_loss_of_a_pstn_is_its_own():
+    """What a loop that called `loss` would have come to; cross-entropy alone leaves the KL out."""
+    one = with_body(transformer(samples=2))
+    expected = transformer(samples=2)
+    by_hand = torch.nn.Sequential(one.network[0], expected)
+    (found,) = trained([one])
+    optimizer = torch.optim.AdamW(by_hand.parameters(), weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=13)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(one.seed + 1)  # of networks
+        for rows in one.batches:
+            optimizer.zero_grad()
+            expected.loss(one.network[0](one.feed[rows]), one.feed.labels[rows]).backward()
+            optimizer.step()
+            schedule.step()
+    for name, wanted in state_of(by_hand).items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_predictions_of_a_pstn_are_averaged_over_motions():
+    one = with_body(transformer())
+    logs = predict(one.network, one.feed, settings())
+    x = one.network[0](one.feed[torch.arange(len(one.feed))])
+    with torch.no_grad():
+        torch.testing.assert_close(logs, one.network[1].eval()(x), rtol=1e-4, atol=1e-5)
 
 
 def test_epochs_count_images():

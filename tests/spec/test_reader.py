@@ -128,6 +128,10 @@ MISTAKES = [
     ("methods:\n- p: 1", "line 2: each method must have one of the keys"),
     ("methods:\n- {method: ZetaMixup, artifact: warp}", "line 2: each method must have one of"),
     ("methods:\n- method: ZetaMix", "line 2: .* Did you mean `ZetaMixup`. .* `modules`"),
+    (
+        "methods:\n- p: 1\n  method: PosteriorWarp",
+        "line 3: `method` must not be PosteriorWarp, which PSTN.as_warp makes",
+    ),
     ("methods:\n- method: [1]", "line 2: `method` must be one of"),
     ("methods:\n- method: {a: 1}", "line 2: `method` must be one of"),
     ("methods:\n- method: ZetaMixup\n  gama: 4", "line 3: `gama` is not .* Did you mean `gamma`?"),

@@ -10,7 +10,7 @@ import yaml
 import albu_learned as al
 from albu_learned import spec
 from tests import toys
-from tests.cases import make_batch, shifted
+from tests.cases import make_batch, posterior_model, shifted
 
 CLASSIFIER = spec.Given("a classifier", frozenset({"images", "labels"}), ("a", "b"), 2)
 DETECTOR = spec.Given("a detector", frozenset({"images", "boxes"}))
@@ -110,6 +110,12 @@ def test_a_plan_is_made_in_full_precision(make):
         plan, step.plan = step.plan, lambda batch: seen.append(plan(batch)) or seen[0]
         step(al.Batch(images=torch.rand(2, 3, 8, 8)))
     assert seen[0]["shift"].dtype == torch.float32
+
+
+def test_what_shows_no_images_points_to_a_warp_that_needs_none(make):
+    blind = spec.Given("a host", frozenset({"labels"}))
+    with pytest.raises(ValueError, match=r"needs images, .* only labels\. .*marginal=images"):
+        make(posterior_model().as_warp(), given=blind)
 
 
 def test_a_method_sees_uint8_images_as_floats(make):

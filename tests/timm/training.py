@@ -14,7 +14,7 @@ import torch
 from timm.data import FastCollateMixup, Mixup, create_dataset, create_loader, create_naflex_loader
 from timm.loss import SoftTargetCrossEntropy
 from timm.models import create_model
-from timm.utils import random_seed, setup_default_logging
+from timm.utils import ParseKwargs, random_seed, setup_default_logging
 
 connect = socket.socket.connect
 
@@ -30,6 +30,8 @@ socket.socket.connect = refuse
 parser = argparse.ArgumentParser()
 parser.add_argument("data")
 parser.add_argument("--device-modules", nargs="+", default=[])
+parser.add_argument("--model", default="test_resnet")
+parser.add_argument("--model-kwargs", nargs="*", default={}, action=ParseKwargs)
 parser.add_argument("--no-prefetcher", action="store_true")
 parser.add_argument("--mixup", type=float, default=0.0)
 parser.add_argument("--cutmix", type=float, default=0.0)
@@ -94,7 +96,7 @@ def build_loader(args, distributed):
 def train(args, rank):
     distributed = torch.distributed.is_initialized()
     random_seed(7, rank)
-    model = create_model("test_resnet", num_classes=3, in_chans=3)
+    model = create_model(args.model, num_classes=3, in_chans=3, **args.model_kwargs)
     loader, mixup_fn = build_loader(args, distributed)
     if distributed:
         model = torch.nn.parallel.DistributedDataParallel(model)

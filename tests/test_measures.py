@@ -8,7 +8,7 @@ pytest.importorskip("sklearn", reason="the extra `cli` is not installed")
 pytest.importorskip("torchmetrics", reason="the extra `cli` is not installed")
 from sklearn import metrics as sklearn
 
-from albu_learned.comparison.measures import BINS, calibration_bins, measures
+from albu_learned.measures import BINS, calibration_bins, measures
 
 
 def predicted(count=200, classes=4, seed=0, missing=()):

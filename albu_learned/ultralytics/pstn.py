@@ -1,0 +1,91 @@
+"""PSTN in the classification of Ultralytics: motions that are learned together with a classifier.
+
+    from ultralytics import YOLO
+    from albu_learned.ultralytics import PSTNTrainer
+
+    model = YOLO("yolo11n-cls.pt")
+    model.train(trainer=PSTNTrainer, pstn={"prior_std": 0.05}, data="...", epochs=20)
+
+The loss has the KL; validation and predictions are averaged over ten motions, by any process that
+opens the checkpoint. It goes together with a spec: install(model, "augment.yaml") before.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from ultralytics.models.yolo.classify import ClassificationTrainer
+from ultralytics.utils import DEFAULT_CFG
+
+from albu_learned.ultralytics.hook import Callbacks
+from albu_learned.ultralytics.host import LOGGER, RANK, callbacks
+from albu_learned.ultralytics.pstn_model import PSTNClassificationModel, Recipe, check_settings
+
+__all__ = ["PSTNTrainer"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Carried:
+    """Settings among the callbacks, which alone the host takes along to other processes."""
+
+    settings: dict[str, Any]
+
+    def keep(self, trainer: Any) -> None:
+        """Nothing: a callback is needed that belongs to this."""
+
+
+class PSTNTrainer(ClassificationTrainer):
+    """Trains a PSTN around a classifier: `model.train(trainer=PSTNTrainer, pstn={...}, ...)`.
+
+    Settings are `family` ("affine", "cpab" or "affine_cpab"), `cells`, `prior_std`, `kl_weight` and
+    `stn`, see `albu_learned.PSTN`. A model that was trained so has its own, and needs none.
+    """
+
+    def __init__(
+        self,
+        cfg: Any = DEFAULT_CFG,
+        overrides: dict[str, Any] | None = None,
+        _callbacks: Callbacks | None = None,
+    ) -> None:
+        overrides = dict(overrides or {})
+        listed = copy.copy(_callbacks) if _callbacks else callbacks.get_default_callbacks()
+        given = overrides.pop("pstn", None)
+        if given is None:
+            self.given = _carried(listed)
+        else:
+            self.given = check_settings(given)
+            event = "on_pretrain_routine_start"
+            listed[event] = [*listed.get(event, []), _Carried(self.given).keep]
+        super().__init__(cfg, overrides, listed)
+
+    def get_model(
+        self, cfg: Any = None, weights: Any = None, verbose: bool = True
+    ) -> PSTNClassificationModel:
+        settings, network = self._settings(cfg), cfg
+        if isinstance(cfg, Recipe):
+            network = copy.deepcopy(cfg["network"])
+        model = super().get_model(network, weights, verbose)
+        made = PSTNClassificationModel.around(model, settings, weights)
+        if verbose and RANK in (-1, 0):
+            told = ", ".join(f"{key} {value}" for key, value in settings.items())
+            LOGGER.info(f"albu_learned: PSTN around the classifier: {told}")
+        return made
+
+    def _settings(self, cfg: Any) -> dict[str, Any]:
+        own = cfg["pstn"] if isinstance(cfg, Recipe) else None
+        if own is not None and self.given not in (None, own):
+            raise ValueError(
+                f"`pstn` must be left out of the training of a model that was trained as a PSTN, "
+                f"or be {own}, got {self.given}."
+            )
+        return own or self.given or check_settings({})
+
+
+def _carried(listed: Callbacks) -> dict[str, Any] | None:
+    for functions in listed.values():
+        for each in functions:
+            if isinstance(getattr(each, "__self__", None), _Carried):
+                return each.__self__.settings  # type: ignore[attr-defined]
+    return None
