@@ -16,6 +16,8 @@ from albu_learned.kinds import Warp as Warp
 from albu_learned.method import Method as Method
 from albu_learned.method import load as load
 from albu_learned.methods.class_vae import ClassVAE as ClassVAE
+from albu_learned.methods.psld import LatentDiffusion as LatentDiffusion
+from albu_learned.methods.psld import PSLDInpaint as PSLDInpaint
 from albu_learned.methods.theta_warp import AlignReport as AlignReport
 from albu_learned.methods.theta_warp import ThetaWarp as ThetaWarp
 from albu_learned.methods.theta_warp import align as align
@@ -40,8 +42,10 @@ __all__ = [
     "Family",
     "Field",
     "Generate",
+    "LatentDiffusion",
     "Method",
     "Mix",
+    "PSLDInpaint",
     "PosteriorWarp",
     "Rows",
     "ThetaWarp",

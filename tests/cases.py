@@ -4,6 +4,7 @@ A new method adds one line to CASES. A law that does not hold for a kind, or for
 exempted here with its reason.
 """
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -68,6 +69,21 @@ VAE = {
     "gradient to all that is learned": "encoders are for the fit alone",
 }
 MOVES = [[0.25, 0.0], [-0.125, 0.5]]
+PSLD = {
+    "gradient to images": "its pixels are drawn, step by step, without a gradient",
+    "gradient to all that is learned": "its network is frozen",
+    "dtypes agree": "rounded pixels are another measurement, which a draw may answer by more",
+    "cuda": "rounding differs, which a draw may answer by more",
+    "one graph": "sampling asks for gradients of its own, and reads seeds",
+}
+
+
+def inpaint():
+    """From a network of diffusers of a few thousand parameters."""
+    from tests.methods.psld import tiny
+
+    return al.PSLDInpaint(tiny.model(), steps=2, batch=4, settings={"guidance": 1, "polish": 1})
+
 
 CASES = [
     Case("ZetaMixup", lambda: al.ZetaMixup(num_classes=2)),
@@ -96,6 +112,9 @@ CASES = [
         {"gradient to images": "its pixels come from the labels alone"},
     ),
 ]
+
+if importlib.util.find_spec("diffusers") is not None:  # else there is nothing to try it with
+    CASES.append(Case("PSLDInpaint", inpaint, PSLD))
 
 
 def make_batch(rows=4, dtype=torch.float32, size=16, seed=0):

@@ -1,0 +1,233 @@
+"""A latent diffusion model of diffusers, as the samplers want it.
+
+What is read is diffusers' own folder: a `model_index.json` and a folder each for the UNet, the
+autoencoder and the noise schedule; for Stable Diffusion 1 and 2 the text encoder and its tokenizer
+too, once, to encode the text. What is written is such a folder again, with the encoded text in the
+place of what encodes it. Weights are safetensors; nothing in a folder is executed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from albu_learned import checks
+from albu_learned.methods.psld import folder
+from albu_learned.methods.psld.problem import Draw
+
+__all__ = ["LatentDiffusion"]
+
+_AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny", "VQModel")
+_UNETS = ("UNet2DModel", "UNet2DConditionModel")
+_PREDICTIONS = ("epsilon", "v_prediction", "sample")
+
+
+class LatentDiffusion:
+    """A prior of images: an autoencoder, and a network that sees the noise in its latents.
+
+    Everything is frozen. It is not a `torch.nn.Module`, so that a method which holds it stays small
+    when it is saved or copied to a worker by its name.
+
+    Args:
+        unet: a `UNet2DModel` or `UNet2DConditionModel` of diffusers.
+        autoencoder: an `AutoencoderKL`, `AutoencoderTiny` or `VQModel`.
+        scheduler: any of diffusers' that was made for training, for its noise levels and for what
+            the network predicts; a sampler's steps are our own.
+        embedding: (1, L, D), the encoded text that a `UNet2DConditionModel` is told.
+
+    Example:
+        >>> import albu_learned as al                                    # doctest: +SKIP
+        >>> ldm = al.LatentDiffusion.from_pretrained("my/pipeline")      # doctest: +SKIP
+        >>> ldm.decode(ldm.encode(images))                               # doctest: +SKIP
+    """
+
+    def __init__(
+        self, unet: Any, autoencoder: Any, scheduler: Any, embedding: Tensor | None = None
+    ) -> None:
+        _check_type("unet", unet, _UNETS)
+        _check_type("autoencoder", autoencoder, _AUTOENCODERS)
+        self.unet, self.autoencoder, self.scheduler = unet, autoencoder, scheduler
+        self.embedding = embedding
+        self.source: str | None = None  # the folder or repository where it is as it is here
+        self.alphas: Tensor = scheduler.alphas_cumprod.double().clamp(min=1e-6)
+        self.prediction = checks.one_of(
+            "prediction_type", scheduler.config.prediction_type, _PREDICTIONS
+        )
+        for part in (unet, autoencoder):
+            part.requires_grad_(False).eval()
+        self._check()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | os.PathLike[str],
+        text: str | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+        variant: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> LatentDiffusion:
+        """The model in a folder of diffusers, or of a repository of the hub.
+
+        Args:
+            path_or_id: the folder of a pipeline, or "user/name" to download it. A folder is read
+                without a look at the network.
+            text: what a network that is told a text shall be told; None: what was stored with it,
+                or nothing, "".
+            device: where it shall be.
+            dtype: of its weights and arithmetic, such as torch.bfloat16.
+            variant: of the files, such as "fp16".
+            revision: of the repository.
+            local_files_only: use what was downloaded before.
+        """
+        name = os.fspath(path_or_id)
+        place = folder.located(name, revision, local_files_only)
+        index = folder.read_index(place)
+        load: dict[str, Any] = {"variant": variant, "use_safetensors": True, "torch_dtype": dtype}
+        unet = folder.component(index, place, "unet", _UNETS, **load)
+        kind = "vae" if "vae" in index else "vqvae"
+        autoencoder = folder.component(index, place, kind, _AUTOENCODERS, **load)
+        embedding = None
+        if type(unet).__name__ == "UNet2DConditionModel":
+            embedding = folder.embedding(index, place, text)
+        elif text is not None:
+            raise ValueError(f"`text` must be None for {name!r}, whose network is told none.")
+        model = cls(unet, autoencoder, folder.scheduler(place), embedding)
+        if text is None:
+            model.source = name if folder.is_id(name) else str(Path(name).absolute())
+        return model.to(device, dtype)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Writes a folder that `from_pretrained` reads. It is a pipeline of diffusers, too: an
+        `LDMPipeline`, or a `StableDiffusionPipeline` (tell it text_encoder=None, tokenizer=None).
+
+        Args:
+            save_directory: a folder that is new, empty, or such a folder already.
+        """
+        place = Path(save_directory)
+        folder.write(place, self.unet, self.autoencoder, self.scheduler, self.embedding)
+        self.source = str(place.absolute())
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> LatentDiffusion:
+        """The same, moved; itself, not a copy."""
+        for part in (self.unet, self.autoencoder):
+            torch.nn.Module.to(part, device=device, dtype=dtype)  # diffusers' own warns of nothing
+        if self.embedding is not None:
+            self.embedding = self.embedding.to(device=device, dtype=dtype)
+        return self
+
+    def checkpointing(self, on: bool = True) -> LatentDiffusion:
+        """Keeps less for gradients and computes it again: less memory, more time; itself."""
+        for part in (self.unet, self.autoencoder):
+            (part.enable_gradient_checkpointing if on else part.disable_gradient_checkpointing)()
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.unet.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        kind: torch.dtype = self.unet.dtype
+        return kind
+
+    @property
+    def channels(self) -> int:
+        """Of its images."""
+        return int(self.autoencoder.config.in_channels)
+
+    @property
+    def cell(self) -> int:
+        """Pixels of a side of a latent cell."""
+        config = self.autoencoder.config
+        blocks = getattr(config, "block_out_channels", None) or config.encoder_block_out_channels
+        return int(2 ** (len(blocks) - 1))
+
+    @property
+    def multiple(self) -> int:
+        """Sides of images must be multiples of this."""
+        return int(self.cell * 2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    @property
+    def side(self) -> int:
+        """Of the images in pixels that it was trained on."""
+        size = self.unet.config.sample_size or 64
+        return int(max(size) if isinstance(size, (tuple, list)) else size) * self.cell
+
+    def encode(self, images: Tensor, draw: Draw | None = None) -> Tensor:
+        """Latents of (B, C, H, W) pixels in [0, 1]: the mode, or one draw."""
+        given = self.autoencoder.encode((2 * images - 1).to(self.dtype))
+        if not hasattr(given, "latent_dist"):
+            return self._scaled(given.latents.to(images.dtype))
+        spread = given.latent_dist
+        found = spread.mode().to(images.dtype)
+        if draw is not None:
+            found = found + spread.std.to(images.dtype) * draw(found)
+        return self._scaled(found)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels of latents, about in [0, 1]."""
+        shift, scale = self._scale(latents)
+        given = (latents / scale + shift).to(self.dtype)
+        pixels: Tensor = self.autoencoder.decode(given).sample
+        return (pixels.to(latents.dtype) + 1) / 2
+
+    def noise(self, latents: Tensor, time: int) -> Tensor:
+        """The noise that the network sees in latents."""
+        told = {}
+        if self.embedding is not None:
+            told["encoder_hidden_states"] = self.embedding.expand(len(latents), -1, -1)
+        found: Tensor = self.unet(latents.to(self.dtype), time, **told).sample.to(latents.dtype)
+        share = self.alphas[time]
+        signal, rest = share.sqrt().item(), (1 - share).sqrt().item()
+        if self.prediction == "epsilon":
+            return found
+        if self.prediction == "v_prediction":
+            return signal * found + rest * latents
+        return (latents - signal * found) / rest
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        shift, scale = self._scale(latents)
+        scaled: Tensor = (latents - shift) * scale
+        return scaled
+
+    def _scale(self, like: Tensor) -> tuple[Any, Any]:
+        """What is taken from the autoencoder's latents, and by what the rest is multiplied."""
+        config = self.autoencoder.config
+        factor = config.scaling_factor
+        mean, deviation = (getattr(config, key, None) for key in ("latents_mean", "latents_std"))
+        if mean is None or deviation is None:
+            return getattr(config, "shift_factor", None) or 0.0, factor
+        mean, deviation = (torch.tensor(v).view(1, -1, 1, 1).to(like) for v in (mean, deviation))
+        return mean, factor / deviation
+
+    def _check(self) -> None:
+        wanted = getattr(self.autoencoder.config, "latent_channels", None)
+        if self.unet.config.in_channels != wanted:
+            raise ValueError(
+                f"`unet` must take latents of {wanted} channels, as the autoencoder makes them, "
+                f"got one that takes {self.unet.config.in_channels}. Networks made for inpainting "
+                "take more; give the plain one."
+            )
+        conditional = type(self.unet).__name__ == "UNet2DConditionModel"
+        if conditional != (self.embedding is not None):
+            raise ValueError(
+                "`embedding` must be the encoded text for a UNet2DConditionModel, and None for a "
+                f"UNet2DModel, got {'none' if self.embedding is None else 'one'} for a "
+                f"{type(self.unet).__name__}. Read the model with from_pretrained."
+            )
+
+
+def _check_type(name: str, given: Any, known: tuple[str, ...]) -> None:
+    if type(given).__name__ not in known:
+        raise TypeError(
+            f"`{name}` must be one of diffusers' {', '.join(known)}, got {type(given).__name__}."
+        )

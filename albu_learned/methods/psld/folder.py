@@ -1,0 +1,170 @@
+"""The folder of a pipeline of diffusers: read and written part by part."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from albu_learned.artifact import refuse_file, write_atomically
+
+__all__ = ["component", "embedding", "is_id", "located", "read_index", "scheduler", "write"]
+
+INDEX = "model_index.json"
+TEXT = "embedding.safetensors"  # of ours: the encoded text
+_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+def diffusers() -> Any:
+    """The package, or what to install."""
+    try:
+        import diffusers
+    except ModuleNotFoundError as error:
+        if error.name != "diffusers":
+            raise
+        raise ModuleNotFoundError(
+            "A LatentDiffusion needs diffusers. Install it with the extra: "
+            'pip install "albu_learned[psld]"',
+            name="diffusers",
+        ) from error
+    return diffusers
+
+
+def is_id(name: str) -> bool:
+    """Whether it names a repository of the hub, and no folder."""
+    return bool(_ID.fullmatch(name)) and not Path(name).is_dir()
+
+
+def located(name: str, revision: str | None, local_files_only: bool) -> Path:
+    """The folder itself, or that of a repository, downloaded."""
+    if Path(name).is_dir():
+        return Path(name)
+    if not is_id(name):
+        raise FileNotFoundError(
+            f"`path_or_id` must be the folder of a pipeline of diffusers, or a repository as "
+            f'"user/name", got {name!r}, which is neither.'
+        )
+    wanted = ["unet", "vae", "vqvae", "scheduler", "text_encoder", "tokenizer"]
+    return Path(
+        snapshot_download(
+            name,
+            revision=revision,
+            local_files_only=local_files_only,
+            allow_patterns=[INDEX, TEXT, *(f"{part}/*" for part in wanted)],
+            ignore_patterns=["*.bin", "*.msgpack", "*.onnx*", "*.h5", "*.ckpt"],
+        )
+    )
+
+
+def read_index(place: Path) -> dict[str, Any]:
+    """What the parts of a pipeline are."""
+    try:
+        index = json.loads((place / INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"`path_or_id` must be the folder of a pipeline of diffusers, with a {INDEX}, got "
+            f"{str(place)!r}, which has none."
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{str(place / INDEX)!r} must be JSON, but {error}.") from error
+    if not isinstance(index, dict):
+        raise ValueError(f"{str(place / INDEX)!r} must be an object, got {type(index).__name__}.")
+    return index
+
+
+def component(
+    index: dict[str, Any], place: Path, name: str, known: tuple[str, ...], **load: Any
+) -> Any:
+    """One of the networks, if it is of a known class."""
+    entry = index.get(name)
+    kind = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    if kind not in known:
+        raise ValueError(
+            f"{str(place)!r} must have one of {', '.join(known)} as its {name}, got {kind!r}. "
+            "Latent diffusion models of the kind of Stable Diffusion 1 and 2, and unconditional "
+            "ones, are what can be read."
+        )
+    lean = importlib.util.find_spec("accelerate") is not None  # diffusers warns where it is not
+    return getattr(diffusers(), kind).from_pretrained(place / name, low_cpu_mem_usage=lean, **load)
+
+
+def scheduler(place: Path) -> Any:
+    """The noise levels, whatever sampler they are stored for."""
+    return diffusers().DDPMScheduler.from_pretrained(place / "scheduler")
+
+
+@torch.no_grad()
+def embedding(index: dict[str, Any], place: Path, text: str | None) -> Tensor:
+    """(1, L, D), the encoded text: the one that is stored, or made now."""
+    stored = place / TEXT
+    if text is None and stored.is_file():
+        return load_file(stored)["embedding"]
+    encoder = index.get("text_encoder") or [None, None]
+    if encoder[1] != "CLIPTextModel" or not (place / "text_encoder").is_dir():
+        raise ValueError(
+            f"{str(place)!r} must have a CLIPTextModel to encode a text, got {encoder[1]!r}. "
+            + ("Leave `text` out to use the one that is stored." if stored.is_file() else "")
+        )
+    try:
+        from transformers import CLIPTextModel, CLIPTokenizer
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "Encoding a text needs transformers. Install it: pip install transformers",
+            name="transformers",
+        ) from error
+    tokens = CLIPTokenizer.from_pretrained(place / "tokenizer")
+    model = CLIPTextModel.from_pretrained(place / "text_encoder", use_safetensors=True)
+    numbers = tokens(
+        text or "",
+        padding="max_length",
+        max_length=tokens.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+    encoded: Tensor = model(numbers)[0]
+    return encoded
+
+
+def write(
+    place: Path, unet: Any, autoencoder: Any, scheduler: Any, embedding: Tensor | None
+) -> None:
+    """A folder that is read by `LatentDiffusion.from_pretrained` and by diffusers. The index goes
+    last: without it a folder is not read."""
+    refuse_file("save_directory", place)
+    if place.is_dir() and any(place.iterdir()) and not (place / "unet").is_dir():
+        raise FileExistsError(
+            f"`save_directory` must be new, empty or the folder of a pipeline of diffusers, got "
+            f"{str(place)!r}, which has other files. Choose another."
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    (place / INDEX).unlink(missing_ok=True)
+    kind = "vqvae" if embedding is None else "vae"
+    for name, part in (("unet", unet), (kind, autoencoder), ("scheduler", scheduler)):
+        part.save_pretrained(place / name)
+    if embedding is not None:
+        plain = embedding.detach().cpu().float().contiguous()
+        write_atomically(place / TEXT, to_safetensors({"embedding": plain}))
+    index = _index(unet, autoencoder, scheduler, kind)
+    write_atomically(place / INDEX, json.dumps(index, indent=2).encode())
+
+
+def _index(unet: Any, autoencoder: Any, scheduler: Any, kind: str) -> dict[str, Any]:
+    """By which diffusers knows the pipeline; what encodes a text is left out."""
+    parts = {"unet": unet, kind: autoencoder, "scheduler": scheduler}
+    index: dict[str, Any] = {
+        "_class_name": "LDMPipeline" if kind == "vqvae" else "StableDiffusionPipeline",
+        "_diffusers_version": diffusers().__version__,
+        **{name: ["diffusers", type(part).__name__] for name, part in parts.items()},
+    }
+    if kind == "vae":
+        others = ("text_encoder", "tokenizer", "safety_checker", "feature_extractor")
+        index |= {name: [None, None] for name in others}
+    return index
