@@ -17,16 +17,18 @@ from torch import Tensor
 from albu_learned import preview
 from albu_learned.artifact import write_atomically
 from albu_learned.batch import Batch, Rows
-from albu_learned.comparison import Comparison, compare
+from albu_learned.comparison import Comparison, compare, networks
 from albu_learned.methods.class_vae import ClassVAE
 from albu_learned.methods.theta_warp import ThetaWarp
 from albu_learned.methods.zeta_mixup import ZetaMixup
+from albu_learned.pstn import PSTN
 
 __all__ = ["POOL", "clear_digits", "demo", "draw_gallery", "write_digits"]
 
 POOL = 1000  # training images come from the first so many; the others are for testing
 BATCH, SHOWN, FITTED = 32, 8, 100  # of the gallery
 MADE = (2, 6)  # digits that are generated there
+TAUGHT, STEPS = 500, 300  # digits that the PSTN there learns from, and for how long
 
 
 def demo(
@@ -74,11 +76,11 @@ def write_digits(path: Path) -> Path:
 def draw_gallery(path: Path) -> Path:
     """Digits, and what each method makes of them: of a mix the soft labels too, of a warp how a
     grid and boxes follow, of a generator the real images nearest to its samples."""
-    figure = preview.new_figure(11.1, 12.6)
-    parts = figure.subfigures(3, 1, height_ratios=[3.9, 4.8, 3.9], squeeze=False)
-    _draw_mix(parts[0, 0])
-    _draw_warp(parts[1, 0])
-    _draw_generator(parts[2, 0])
+    heights = [3.9, 3.4, 3.3, 3.9]
+    figure = preview.new_figure(11.1, sum(heights))
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
+    for part, draw in zip(parts[:, 0], _DRAWN, strict=True):
+        draw(part)
     return preview.save(figure, path, colours=128)
 
 
@@ -125,7 +127,25 @@ def _draw_warp(figure: Any) -> None:
     boxes = Rows.of([_around(image[0]) for image in images])
     batch = Batch(images=images, labels=labels[:SHOWN], boxes=boxes)
     title = "ThetaWarp: motions learned from digits of a class; boxes follow"
-    preview.draw_warped(figure, warp, batch, 2, list("0123456789"), title, generator)
+    preview.draw_warped(figure, warp, batch, 1, list("0123456789"), title, generator)
+
+
+def _draw_posterior(figure: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.from_numpy(_targets()[:TAUGHT]).long()
+    small = clear_digits(TAUGHT, 16)
+    with torch.random.fork_rng(devices=[]):  # first weights come from the global generator
+        torch.manual_seed(0)
+        model = PSTN(networks.small((1, 16, 16), 10), prior_std=0.1, example=small)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for _ in range(STEPS):
+        rows = torch.randint(TAUGHT, (BATCH,), generator=generator)
+        optimizer.zero_grad()
+        model.loss(small[rows], labels[rows], generator).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    batch = Batch(images=clear_digits(SHOWN))
+    title = "PSTN: motions that a classifier learned for each image, as a warp"
+    preview.draw_warped(figure, model.as_warp(small), batch, 1, None, title, generator)
 
 
 def _draw_generator(figure: Any) -> None:
@@ -140,6 +160,14 @@ def _draw_generator(figure: Any) -> None:
     names = [str(digit) for digit in MADE]
     batch = Batch(images=images, labels=labels)
     preview.draw_generated(figure, vae, batch, names, title, generator)
+
+
+_DRAWN: tuple[Callable[[Any], None], ...] = (
+    _draw_mix,
+    _draw_warp,
+    _draw_posterior,
+    _draw_generator,
+)
 
 
 def _targets() -> npt.NDArray[np.int64]:
