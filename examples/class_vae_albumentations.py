@@ -19,7 +19,7 @@ from torch import nn
 import albu_learned as al
 from albu_learned.albumentations import ClassVAE
 
-PER_CLASS, EPOCHS = 10, 100
+PER_CLASS, EPOCHS = 10, 60
 
 
 def digits():
