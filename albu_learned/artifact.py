@@ -82,7 +82,7 @@ def check(part: Part, about: About, folder: Path) -> None:
     refuse_file("save_directory", folder)
     _refuse_foreign(folder)
     where = f"What would be saved of {type(part).__name__}"
-    _read_about(asdict(about), where)
+    read_about(asdict(about), where)
     with torch.random.fork_rng(devices=[]):  # a network draws its first weights when it is built
         twin = build(describe(part), where)
     if isinstance(part, nn.Module) and isinstance(twin, nn.Module):
@@ -159,7 +159,7 @@ def read(folder: Path, kind: type[Part]) -> tuple[Part, About]:
     config = _read_config(folder)
     _named(config, folder, kind)
     where = f"The artifact {str(folder)!r}"
-    about = _read_about(config["about"], where)
+    about = read_about(config["about"], where)
     part = build(config, where)
     _read_tensors(part, folder, where)
     return part, about
@@ -203,7 +203,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_about(values: dict[str, Any], where: str) -> About:
+def read_about(values: dict[str, Any], where: str) -> About:
     unknown = sorted(set(values) - {f.name for f in fields(About)})
     if unknown:
         raise ValueError(f"{where} has the unknown keys {unknown} in `about`.")

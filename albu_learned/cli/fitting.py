@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 
-from albu_learned import Batch, Method, checks, load, preview
+from albu_learned import Batch, LatentDiffusion, Method, checks, load, preview
 from albu_learned.artifact import PICTURE
 from albu_learned.batch import Rows
+from albu_learned.cli import diffusion
 from albu_learned.data import Boxes, Data, open_data
 from albu_learned.kinds import Generate, Warp
 from albu_learned.method import methods
@@ -43,15 +44,20 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
 
     @cli.command()
     def fit(
-        method: Annotated[str, argument(help="The method, such as theta-warp.")],
+        method: Annotated[str, argument(help="theta-warp, class-vae or latent-diffusion.")],
         data: Annotated[
-            Path, argument(help="A folder of images by class, an .npz, or series. See compare.")
+            Path,
+            argument(
+                help="A folder of images by class, an .npz, or series; see compare. "
+                "For latent-diffusion any images, or a data.yaml."
+            ),
         ],
         out: Annotated[
             Path, option("--out", "-o", help="The artifact: a new folder, or of a stopped fit.")
         ],
         image_size: Annotated[
-            int | None, option(min=1, help="The side of the images: files are cropped to it.")
+            int | None,
+            option(min=1, help="The side of images, to which files are cropped; or of crops."),
         ] = None,
         groups: Annotated[
             Path | None, option(help="CSV with image,group: partners are of other groups.")
@@ -89,6 +95,12 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
         ] = None,
         likelihood: Annotated[str | None, option(help="Of pixels: bernoulli or gaussian.")] = None,
         steps: Annotated[int | None, option(min=1, help="Of the training, at most.")] = None,
+        autoencoder_steps: Annotated[
+            int | None, option(min=0, help="Of the training of a diffusion model's first part.")
+        ] = None,
+        flip: Annotated[
+            bool | None, option("--flip", help="Its images may be turned left to right.")
+        ] = None,
         batch: Annotated[int | None, option(min=1, help="Images of each network a step.")] = None,
         learning_rate: Annotated[float | None, option(help="Of the training.")] = None,
         validation: Annotated[
@@ -149,8 +161,13 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
 def run_fit(options: Mapping[str, Any], say: Say) -> None:
     """The command `fit`."""
     given = dict(options)
-    name, method = _fittable(given.pop("method"))
+    asked = given.pop("method")
     data, out = Path(given.pop("data")), Path(given.pop("out"))
+    if diffusion.NAME in (asked, _written(asked)):
+        given["size"] = given.pop("image_size")
+        chosen = _chosen(given, diffusion.NAME, LatentDiffusion)
+        return diffusion.run_fit(data, out, chosen, say)
+    name, method = _fittable(asked)
     opening = {key: given.pop(key) for key in ("image_size", "groups", "kind")}
     chosen = _chosen(given, name, method)
     preview.new_figure(1, 1)  # without matplotlib there is no need to begin
@@ -211,6 +228,7 @@ def _fittable(given: str) -> tuple[str, Any]:
     what = "needs no fit" if name in known else "is no method"
     made_by = getattr(known.get(name), "made_by", "")
     what = f"is made by {made_by}" if made_by else what
+    able.append(diffusion.NAME)
     near = "" if name in known else checks.nearest(given, able)
     raise ValueError(f"`{given}` {what}. Methods with a fit: {', '.join(able)}.{near}")
 

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["alike", "squares", "unreadable"]
+from albu_learned.data.files import listed
+
+__all__ = ["alike", "native", "squares", "unreadable"]
 
 THREADS = min(8, os.cpu_count() or 1)
 
@@ -39,6 +41,27 @@ def alike(paths: Sequence[Path], longest: int) -> Tensor:
     bilinear = _pillow()[0].Resampling.BILINEAR
     arrays = [np.array(picture.resize(size, bilinear)) for picture in pictures]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+
+def native(paths: Sequence[Path]) -> list[Tensor]:
+    """The images as they are, each (3, H, W) uint8."""
+    _pillow()
+
+    def read(path: Path) -> Any:
+        try:
+            return np.array(_load(path)).transpose(2, 0, 1).copy()
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(read, paths))
+    problems = [one for one in found if isinstance(one, str)]
+    if problems:
+        raise ValueError(
+            f"Every image must be readable, but {listed(problems)}. Mend these files or leave "
+            "them out."
+        )
+    return [torch.from_numpy(image) for image in found]
 
 
 def unreadable(paths: Sequence[Path]) -> list[str]:

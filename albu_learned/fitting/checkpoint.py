@@ -26,9 +26,9 @@ from torch import Tensor
 from albu_learned.artifact import CONFIG, refuse_file, write_atomically
 from albu_learned.lock import alone
 
-__all__ = ["Checkpoint", "folder_of", "opened"]
+__all__ = ["UNFINISHED", "Checkpoint", "folder_of", "opened", "unfinished"]
 
-HIDDEN, FACTS, LOCK = ".fit", "facts.json", "lock"
+UNFINISHED, FACTS, LOCK = ".fit", "facts.json", "lock"
 Parts = dict[str, Tensor]
 
 
@@ -38,6 +38,11 @@ def folder_of(given: str | os.PathLike[str] | None) -> Path | None:
         return None
     refuse_file("folder", Path(given))
     return Path(given)
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a fit in that folder was begun and did not end."""
+    return (folder / UNFINISHED / FACTS).is_file()
 
 
 @contextmanager
@@ -52,9 +57,9 @@ def opened(folder: Path | None, facts: Mapping[str, Any]) -> Iterator[Checkpoint
     if folder is None:
         yield Checkpoint(None)
         return
-    place = folder / HIDDEN
+    place = folder / UNFINISHED
     file, facts = place / FACTS, json.loads(json.dumps(facts))
-    if (folder / CONFIG).is_file() and not file.is_file():
+    if (folder / CONFIG).is_file() and not unfinished(folder):
         raise FileExistsError(
             f"`folder` must be new, or that of an unfinished fit, got {str(folder)!r}, which holds "
             f"a finished artifact. albu_learned.load({str(folder)!r}) loads it; to fit anew, "
@@ -89,6 +94,11 @@ class Checkpoint:
             made = {key: tensor.contiguous() for key, tensor in make().items()}
             write_atomically(file, to_safetensors(made))
             return made
+
+    def drop(self, name: str) -> None:
+        """Forgets the part of that name, if it is there: one that came later is worth more."""
+        if self.place is not None:
+            (self.place / f"{name}.safetensors").unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Removes everything: the artifact is there. The facts go last, by which an unfinished fit

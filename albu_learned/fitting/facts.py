@@ -11,23 +11,28 @@ from torch import Tensor
 
 from albu_learned.fitting.sample import Sample
 
-__all__ = ["device_of", "facts_of"]
+__all__ = ["device_of", "facts_of", "versions"]
 
 
 def facts_of(sample: Sample, place: torch.device) -> dict[str, Any]:
     """For a checkpoint, to know its own fit by."""
-    try:
-        own = metadata.version("albu_learned")
-    except metadata.PackageNotFoundError:
-        own = "unknown"
     shape = " x ".join(map(str, sample.images.shape))
     return {
         "images": f"{shape} {_digest(sample.images)}",
         "labels": _digest(sample.labels),
         "groups": "none" if sample.groups is None else _digest(sample.groups),
         "device": place.type,
-        "versions": f"albu_learned {own}, torch {torch.__version__}",
+        "versions": versions(),
     }
+
+
+def versions() -> str:
+    """Of what computes."""
+    try:
+        own = metadata.version("albu_learned")
+    except metadata.PackageNotFoundError:
+        own = "unknown"
+    return f"albu_learned {own}, torch {torch.__version__}"
 
 
 def _digest(values: Tensor) -> str:

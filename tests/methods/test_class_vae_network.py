@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import distributions
 
+from albu_learned.fitting import seeded
 from albu_learned.methods.class_vae import pca
 from albu_learned.methods.class_vae.layers import Many
 from albu_learned.methods.class_vae.loss import divergence, misfit
 from albu_learned.methods.class_vae.network import NAMES, Networks
-from albu_learned.methods.class_vae.training import seeded
 
 LEARNED = [name for name in NAMES if name != "pca"]
 

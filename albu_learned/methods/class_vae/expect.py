@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from albu_learned.methods.class_vae.training import seeded
+from albu_learned.fitting import seeded
 
 __all__ = ["TIMES", "gain"]
 

@@ -15,7 +15,16 @@ from albu_learned import artifact, checks
 from albu_learned.artifact import About
 from albu_learned.batch import as_floats
 from albu_learned.data import hold_out
-from albu_learned.fitting import Checkpoint, Progress, Sample, device_of, facts_of, opened, told
+from albu_learned.fitting import (
+    Checkpoint,
+    Progress,
+    Sample,
+    device_of,
+    facts_of,
+    opened,
+    seeded,
+    told,
+)
 from albu_learned.methods.class_vae import pca, safety
 from albu_learned.methods.class_vae.expect import TIMES, gain
 from albu_learned.methods.class_vae.loss import LIKELIHOODS
@@ -25,7 +34,6 @@ from albu_learned.methods.class_vae.training import (
     History,
     Images,
     Schedule,
-    seeded,
     train,
 )
 

@@ -8,7 +8,6 @@ that one that was stopped goes on with the same bits.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,11 +17,11 @@ import torch
 from torch import Tensor
 
 from albu_learned.batch import as_floats
-from albu_learned.fitting import Checkpoint
+from albu_learned.fitting import Checkpoint, seeded
 from albu_learned.methods.class_vae.loss import divergence
 from albu_learned.methods.class_vae.network import Networks
 
-__all__ = ["History", "Images", "Schedule", "explained", "seeded", "train"]
+__all__ = ["History", "Images", "Schedule", "explained", "train"]
 
 ROUND = 25  # steps, after each of which held-out images are looked at
 KEPT = 8  # rounds, after each of which a checkpoint is written
@@ -248,17 +247,6 @@ def explained(
         for network, part in enumerate(parts):
             found[network].append(total[: len(part), network].cpu())
     return [torch.cat(own) if own else torch.zeros(0) for own in found]
-
-
-def seeded(*facts: object) -> torch.Generator:
-    """A generator that such facts decide, on the CPU."""
-    text = repr([_told(fact) for fact in facts]).encode()
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
-    return torch.Generator().manual_seed(number)
-
-
-def _told(fact: object) -> object:
-    return fact.tolist() if isinstance(fact, Tensor) else fact
 
 
 def _orders(count: int, wanted: int, generator: torch.Generator) -> Tensor:

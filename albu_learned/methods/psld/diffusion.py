@@ -16,8 +16,12 @@ import torch
 from torch import Tensor
 
 from albu_learned import checks
-from albu_learned.methods.psld import folder
-from albu_learned.methods.psld.problem import Draw
+from albu_learned.artifact import About
+from albu_learned.fitting import Progress, folder_of
+from albu_learned.methods.psld import fit as fitting
+from albu_learned.methods.psld import folder, words
+from albu_learned.methods.psld.problem import Draw, levels
+from albu_learned.methods.psld.samplers.steps import ahead, clean
 
 __all__ = ["LatentDiffusion"]
 
@@ -52,6 +56,7 @@ class LatentDiffusion:
         _check_type("autoencoder", autoencoder, _AUTOENCODERS)
         self.unet, self.autoencoder, self.scheduler = unet, autoencoder, scheduler
         self.embedding = embedding
+        self.about = About()  # of its fit
         self.source: str | None = None  # the folder or repository where it is as it is here
         self.alphas: Tensor = scheduler.alphas_cumprod.double().clamp(min=1e-6)
         self.prediction = checks.one_of(
@@ -99,9 +104,103 @@ class LatentDiffusion:
         elif text is not None:
             raise ValueError(f"`text` must be None for {name!r}, whose network is told none.")
         model = cls(unet, autoencoder, folder.scheduler(place), embedding)
+        model.about = folder.about(place)
         if text is None:
             model.source = name if folder.is_id(name) else str(Path(name).absolute())
         return model.to(device, dtype)
+
+    @classmethod
+    def fit(
+        cls,
+        images: Any,
+        *,
+        size: int | None = None,
+        flip: bool = False,
+        width: int = 32,
+        cell: int = 4,
+        latent: int = 4,
+        prediction: str = "v_prediction",
+        steps: int | None = None,
+        autoencoder_steps: int | None = None,
+        batch: int = 16,
+        learning_rate: float | None = None,
+        decay: float = 0.999,
+        validation: float = 0.1,
+        most: int | None = 2000,
+        start: LatentDiffusion | None = None,
+        seed: int = 0,
+        folder: str | os.PathLike[str] | None = None,
+        device: torch.device | str | None = None,
+        precision: str = "float32",
+        progress: Progress = True,
+    ) -> LatentDiffusion:
+        """Trains a small model of one's own images, on crops of them that are as large as they are.
+
+        First an autoencoder, then the network that sees noise in its latents. How true what is
+        decoded is, and how near samples are to what was learned from, is in `about` of what it
+        returns, which is on the CPU; `summary` says it in words.
+
+        Args:
+            images: (N, C, H, W), float in [0, 1] or uint8, as a tensor or an array; a list of
+                tensors (C, H, W) of any sizes, or of paths of image files; a folder of image files;
+                a data.yaml of YOLO or another data set (see `albu_learned.data.open_data`), of
+                which the training part is read; or such a data set, opened.
+            size: of the crops, in pixels; None: 128, or that of `start`. Objects should fit in.
+            flip: whether images may be turned left to right.
+            width: channels of the autoencoder's first layer; the network's has twice as many.
+            cell: pixels of a side of a latent cell: 2, 4 or 8. Smaller ones keep more detail.
+            latent: channels of the latents.
+            prediction: what the network predicts, "v_prediction" or "epsilon".
+            steps: of the network's training; None: 8,000, or 4,000 from `start`.
+            autoencoder_steps: None: 4,000; from `start` none, and if there are any, of its decoder
+                alone, as the network knows its latents.
+            batch: crops a step.
+            learning_rate: None: 1e-3 for the autoencoder and 5e-4 for the network; from `start`
+                5e-5.
+            decay: of the moving average of weights, which is what is kept.
+            validation: share of the images that is held out, to judge by.
+            most: images that are learned from, chosen by the seed; all are in memory.
+            start: a model to begin with, which stays as it is. `width`, `cell`, `latent` and
+                `prediction` are its own.
+            seed: of every random choice: the same gives the same fit.
+            folder: keeps what is finished, so that a fit that was stopped goes on there; in the
+                end it holds the model, which `from_pretrained` reads.
+            device: where; CUDA if there is one.
+            precision: "float32", or "bfloat16" for mixed precision.
+            progress: True for a bar, if tqdm is installed and somebody looks; or a function, told
+                how many of how many steps are done.
+
+        Example:
+            >>> ldm = al.LatentDiffusion.fit("cells/data.yaml", size=64)      # doctest: +SKIP
+            >>> print(ldm.summary())                                          # doctest: +SKIP
+        """
+        how = fitting.Settings(
+            size=size,
+            flip=flip,
+            width=width,
+            cell=cell,
+            latent=latent,
+            prediction=prediction,
+            steps=steps,
+            autoencoder_steps=autoencoder_steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            decay=decay,
+            validation=validation,
+            most=most,
+            seed=seed,
+            precision=precision,
+        )
+        if start is not None and not isinstance(start, LatentDiffusion):
+            raise TypeError(
+                f"`start` must be a LatentDiffusion, got {type(start).__name__}. Read one with "
+                "LatentDiffusion.from_pretrained."
+            )
+        return fitting.fitted(cls, images, how, start, folder_of(folder), device, progress)
+
+    def summary(self) -> str:
+        """What came of its fit, in plain words."""
+        return words.summary(self.about)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Writes a folder that `from_pretrained` reads. It is a pipeline of diffusers, too: an
@@ -111,7 +210,8 @@ class LatentDiffusion:
             save_directory: a folder that is new, empty, or such a folder already.
         """
         place = Path(save_directory)
-        folder.write(place, self.unet, self.autoencoder, self.scheduler, self.embedding)
+        parts = (self.unet, self.autoencoder, self.scheduler, self.embedding)
+        folder.write(place, *parts, self.about)
         self.source = str(place.absolute())
 
     def to(
@@ -193,6 +293,33 @@ class LatentDiffusion:
         if self.prediction == "v_prediction":
             return signal * found + rest * latents
         return (latents - signal * found) / rest
+
+    @torch.no_grad()
+    def sample(
+        self,
+        count: int = 1,
+        *,
+        size: int | None = None,
+        steps: int = 50,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """(count, C, size, size) new images in [0, 1], of nothing but noise, by DDIM.
+
+        Args:
+            count: how many.
+            size: of a side in pixels; None for what it was trained on.
+            steps: noise levels; one pass through the network each.
+            generator: on the CPU, of the noise.
+        """
+        side = self.side if size is None else checks.integer("size", size, self.multiple)
+        cells = (side // self.cell,) * 2
+        shape = (checks.integer("count", count, 1), self.unet.config.in_channels, *cells)
+        latents = torch.randn(shape, generator=generator).to(self.device)
+        for time, before, after in levels(self.alphas, checks.integer("steps", steps, 1)):
+            noise = self.noise(latents, time)
+            cleaned = clean(latents, noise, before)
+            latents = ahead(cleaned, noise, before, after, 0.0, torch.randn_like)
+        return self.decode(latents).clamp(0, 1)
 
     def _scaled(self, latents: Tensor) -> Tensor:
         shift, scale = self._scale(latents)

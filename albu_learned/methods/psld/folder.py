@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from albu_learned.artifact import refuse_file, write_atomically
+from albu_learned.artifact import About, read_about, refuse_file, write_atomically
+from albu_learned.fitting import UNFINISHED, unfinished
 
-__all__ = ["component", "embedding", "is_id", "located", "read_index", "scheduler", "write"]
+__all__ = ["about", "check", "component", "embedding", "finished", "is_id", "located"]
+__all__ += ["read_index", "scheduler", "write"]
 
 INDEX = "model_index.json"
 TEXT = "embedding.safetensors"  # of ours: the encoded text
+ABOUT = "fit.json"  # of ours: what it was fitted to, and how well
 _ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -58,7 +62,7 @@ def located(name: str, revision: str | None, local_files_only: bool) -> Path:
             name,
             revision=revision,
             local_files_only=local_files_only,
-            allow_patterns=[INDEX, TEXT, *(f"{part}/*" for part in wanted)],
+            allow_patterns=[INDEX, TEXT, ABOUT, *(f"{part}/*" for part in wanted)],
             ignore_patterns=["*.bin", "*.msgpack", "*.onnx*", "*.h5", "*.ckpt"],
         )
     )
@@ -133,17 +137,47 @@ def embedding(index: dict[str, Any], place: Path, text: str | None) -> Tensor:
     return encoded
 
 
+def about(place: Path) -> About:
+    """What is known of a fit; nothing of a model that comes from elsewhere."""
+    file = place / ABOUT
+    if not file.is_file():
+        return About()
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r} must be JSON, but {error}.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{str(file)!r} must be an object, got {type(values).__name__}.")
+    return read_about(values, repr(str(file)))
+
+
+def check(name: str, place: Path) -> None:
+    """Raises if files of somebody else are there."""
+    refuse_file(name, place)
+    others = [file for file in place.iterdir() if file.name != UNFINISHED] if place.is_dir() else []
+    if others and not (place / "unet").is_dir():
+        raise FileExistsError(
+            f"`{name}` must be new, empty or the folder of a pipeline of diffusers, got "
+            f"{str(place)!r}, which has other files. Choose another."
+        )
+
+
+def finished(place: Path) -> bool:
+    """Whether a model is there that no fit is at work on."""
+    return (place / INDEX).is_file() and not unfinished(place)
+
+
 def write(
-    place: Path, unet: Any, autoencoder: Any, scheduler: Any, embedding: Tensor | None
+    place: Path,
+    unet: Any,
+    autoencoder: Any,
+    scheduler: Any,
+    embedding: Tensor | None,
+    known: About,
 ) -> None:
     """A folder that is read by `LatentDiffusion.from_pretrained` and by diffusers. The index goes
     last: without it a folder is not read."""
-    refuse_file("save_directory", place)
-    if place.is_dir() and any(place.iterdir()) and not (place / "unet").is_dir():
-        raise FileExistsError(
-            f"`save_directory` must be new, empty or the folder of a pipeline of diffusers, got "
-            f"{str(place)!r}, which has other files. Choose another."
-        )
+    check("save_directory", place)
     place.mkdir(parents=True, exist_ok=True)
     (place / INDEX).unlink(missing_ok=True)
     kind = "vqvae" if embedding is None else "vae"
@@ -152,6 +186,10 @@ def write(
     if embedding is not None:
         plain = embedding.detach().cpu().float().contiguous()
         write_atomically(place / TEXT, to_safetensors({"embedding": plain}))
+    if known == About():
+        (place / ABOUT).unlink(missing_ok=True)
+    else:
+        write_atomically(place / ABOUT, json.dumps(asdict(known), indent=2).encode())
     index = _index(unet, autoencoder, scheduler, kind)
     write_atomically(place / INDEX, json.dumps(index, indent=2).encode())
 

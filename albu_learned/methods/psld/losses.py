@@ -1,0 +1,127 @@
+"""What an autoencoder and a network for noise are trained to make small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from albu_learned.methods.psld.crops import Images
+
+if TYPE_CHECKING:
+    from albu_learned.methods.psld.diffusion import LatentDiffusion
+
+__all__ = ["Denoising", "Look", "Reconstruction"]
+
+_DIVERGENCE = 1e-4  # weight of a latent number's divergence from a standard normal one
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Crops of images, on a device.
+
+    Args:
+        images: all of them.
+        rows: the numbers of those that are learned from.
+        channels: of the model, where images may be grey.
+        size: of a crop.
+        batch: crops at a time.
+        flip: whether half of them are turned left to right.
+        place: the device.
+    """
+
+    images: Images
+    rows: Tensor
+    channels: int
+    size: int
+    batch: int
+    flip: bool
+    place: torch.device
+
+    def some(self, generator: torch.Generator) -> Tensor:
+        """(B, C, size, size) floats of images that are learned from."""
+        return self.these(self.rows, self.batch, generator)
+
+    def these(self, rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """So many crops of the images of those numbers."""
+        chosen = rows[torch.randint(len(rows), (count,), generator=generator)]
+        found = self.images.crops(chosen, self.size, generator)
+        if self.flip:
+            turned = torch.rand(count, generator=generator) < 0.5
+            found[turned] = found[turned].flip(-1)
+        return found.expand(-1, self.channels, -1, -1).to(self.place)
+
+
+class Reconstruction:
+    """How far images are from what is decoded of their latents, |e| + e^2 of pixels in [-1, 1]; and
+    a little for latents that are far from standard normal ones. Of a model that was given only the
+    decoder is trained: its latents are what its network knows.
+
+    Args:
+        ldm: whose autoencoder is trained.
+        look: the crops.
+        fresh: whether all of it is trained.
+    """
+
+    def __init__(self, ldm: LatentDiffusion, look: Look, fresh: bool) -> None:
+        self.ldm, self.look, self.fresh = ldm, look, fresh
+        parts = ("decoder", "post_quant_conv")
+        own = [getattr(ldm.autoencoder, name, None) for name in parts]
+        for part in [ldm.autoencoder] if fresh else own:
+            if part is not None:
+                part.requires_grad_(True)
+
+    def __call__(self, generator: torch.Generator) -> Tensor:
+        images = self.look.some(generator)
+        if not self.fresh:
+            with torch.no_grad():
+                latents = self.ldm.encode(images)
+            return _away(2 * self.ldm.decode(latents) - 1, images)
+        spread = self.ldm.autoencoder.encode(2 * images - 1).latent_dist
+        mean, log_variance = spread.mean.float(), spread.logvar.float()
+        noise = torch.randn(mean.shape, generator=generator).to(mean)
+        latents = mean + (0.5 * log_variance).exp() * noise
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        decoded = self.ldm.autoencoder.decode(latents).sample
+        loss: Tensor = _away(decoded, images) + _DIVERGENCE * divergence.mean()
+        return loss
+
+
+class Denoising:
+    """The squared error of what a network predicts of latents in noise, of all noise levels alike.
+
+    Args:
+        ldm: whose network is trained.
+        look: the crops.
+    """
+
+    def __init__(self, ldm: LatentDiffusion, look: Look) -> None:
+        self.ldm, self.look = ldm, look
+
+    def __call__(self, generator: torch.Generator) -> Tensor:
+        with torch.no_grad():
+            latents = self.ldm.encode(self.look.some(generator))
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        times = torch.randint(len(self.ldm.alphas), (len(latents),), generator=generator)
+        share = self.ldm.alphas[times].view(-1, 1, 1, 1)
+        signal, rest = share.sqrt().to(latents), (1 - share).sqrt().to(latents)
+        told: dict[str, Any] = {}
+        if self.ldm.embedding is not None:
+            told["encoder_hidden_states"] = self.ldm.embedding.expand(len(latents), -1, -1)
+        noisy = signal * latents + rest * noise
+        found = self.ldm.unet(noisy, times.to(latents.device), **told).sample.float()
+        wanted = {
+            "epsilon": noise,
+            "v_prediction": signal * noise - rest * latents,
+            "sample": latents,
+        }[self.ldm.prediction]
+        return F.mse_loss(found, wanted)
+
+
+def _away(decoded: Tensor, images: Tensor) -> Tensor:
+    error = decoded.float() - (2 * images - 1)
+    found: Tensor = error.abs().mean() + error.square().mean()
+    return found
