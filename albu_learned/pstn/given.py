@@ -122,9 +122,9 @@ def class_scores(found: Any, count: int) -> Tensor:
         )
     scores: Tensor = found.to(torch.promote_types(found.dtype, torch.float32))
     checks.require(
-        ~scores.isnan().any(),
-        "`classifier` must return numbers, got NaN, so the loss would be NaN. Training has "
-        "diverged: lower the learning rate, or clip gradients.",
+        scores.logsumexp(dim=1).isfinite().all(),  # some may be minus infinity: never that class
+        "`classifier` must return numbers, got NaN or infinity, so the loss would be NaN. Training "
+        "has diverged: lower the learning rate, or clip gradients.",
     )
     return scores
 
@@ -142,6 +142,12 @@ def targets(y: Any, count: int, classes: int) -> Tensor:
         )
     if not soft:
         checks.class_numbers(y.long(), classes, "the logits of this classifier")
+        return y
+    checks.require(
+        (y >= 0).all() & ((y.sum(dim=1) - 1).abs() < 0.01).all(),
+        "`y` must be soft labels that are >= 0 and sum to 1 in each row, got others. Divide them "
+        "by their sum.",
+    )
     return y
 
 

@@ -23,12 +23,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
 
+from albu_learned import checks
+
 __all__ = ["join", "owe"]
 
 _REACH = 64  # nodes of the graph that are looked at, from what a module is given
 # Older releases of torch do not tell what a module was given by name.
 _KNOWN = inspect.signature(modules.register_module_forward_hook).parameters
 _NAMED: dict[str, Any] = {"with_kwargs": True} if "with_kwargs" in _KNOWN else {}
+_SETTLED = "albu_learned: the KL is in it"
 _REMEDY = (
     "Take a loss that is a module, such as nn.CrossEntropyLoss(), and call it as loss(logits, "
     "targets); or model.loss(x, y); or albu_learned.pstn.join(loss, logits). To train without "
@@ -123,12 +126,21 @@ class _Watch:
         if self.owner is module:
             dues, self.owner, self.dues = self.dues, None, []
         elif self.owner is None and len(values) > max(1, len(given)):
-            dues = [due for due in _dues(values) if not due.taken]
+            dues = _dues(values)
+            done = bool(dues) and all(due.taken for due in dues)
+            if done and _is_loss(output, dues) and _SETTLED not in output.grad_fn.metadata:
+                raise RuntimeError(
+                    f"A loss must be called as loss(logits, targets) with the logits of a PSTN, so "
+                    f"that the KL joins its result, but {type(module).__name__} was given them by "
+                    "name, and a module within it has taken the KL already."
+                )
+            dues = [due for due in dues if not due.taken]
         else:
             return None
         if not dues or not _is_loss(output, dues):
             return None
-        return _joined(output, dues, getattr(module, "reduction", "mean"))
+        sums = any(getattr(part, "reduction", None) == "sum" for part in module.modules())
+        return _joined(output, dues, "sum" if sums else "mean")
 
 
 _watch = _Watch()
@@ -146,11 +158,12 @@ def owe(logits: Tensor, rows: Tensor) -> Tensor:
     return owing
 
 
-def join(loss: Tensor, logits: Tensor) -> Tensor:
+def join(loss: Tensor, logits: Tensor, reduction: str = "mean") -> Tensor:
     """The loss and the KL that its logits owe: for a loss that no module has computed.
 
     Args:
         loss: a mean over the rows, or one value a row.
+        reduction: "sum" for a loss that is a sum over the rows.
         logits: what a PSTN has returned. In evaluation nothing is owed, and the loss is as it was.
 
     Example:
@@ -169,14 +182,20 @@ def join(loss: Tensor, logits: Tensor) -> Tensor:
             "`loss` must be a mean over the rows of `logits`, or one value for each, with a "
             f"gradient, got {shape}. Give what F.cross_entropy(logits, y) returns."
         )
-    return _joined(loss, dues, "mean")
+    return _joined(loss, dues, checks.one_of("reduction", reduction, ("mean", "sum")))
 
 
 def _joined(loss: Tensor, dues: list[Due], reduction: str) -> Tensor:
     rows = torch.cat([due.take().to(loss.device) for due in dues])
-    if loss.ndim:
-        return loss + rows
-    return loss + (rows.sum() if reduction == "sum" else rows.mean())
+    whole = loss + (rows if loss.ndim else rows.sum() if reduction == "sum" else rows.mean())
+    checks.require(
+        ~whole.isnan().any(),
+        "The loss must be a number, got NaN. Training has diverged: lower the learning rate, or "
+        "clip gradients.",
+    )
+    node: Any = whole.grad_fn
+    node.metadata[_SETTLED] = True
+    return whole
 
 
 def _is_loss(output: Any, dues: list[Due]) -> bool:
@@ -194,7 +213,9 @@ def _dues(given: Iterable[Any]) -> list[Due]:
     for _ in range(_REACH):
         if not nodes:
             break
-        node = nodes.pop(0)
+        node: Any = nodes.pop(0)
+        if _SETTLED in node.metadata:
+            continue  # what comes of a loss owes nothing more
         due = getattr(node, "due", None)
         if isinstance(due, Due):
             found.append(due)

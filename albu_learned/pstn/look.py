@@ -169,6 +169,8 @@ def _normalisation(
 
 def _numbers(name: str, value: Any, channels: int) -> list[float]:
     """One number, or one for each channel."""
+    if hasattr(value, "tolist"):  # a tensor or an array
+        value = value.tolist()
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     rule = f"a number, or {channels}, one for each channel, where images are normalised"
     if len(values) not in (1, channels):

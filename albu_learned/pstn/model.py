@@ -35,6 +35,8 @@ __all__ = ["PSTN"]
 _SAMPLES = 10  # of a prediction, as in the paper
 _CHUNK = 256  # warped images that are classified at a time in a prediction
 _TRIED = 128  # motions of the prior, to measure how much work motions are
+_FARTHEST = 3.0  # sides, to first order: no image is left, and training has diverged
+_FINEST = 0.3  # sides: wilder motions get no more work than these, of which they take the cube
 
 
 class PSTN(nn.Module):
@@ -82,6 +84,7 @@ class PSTN(nn.Module):
     factor: Tensor
     start: Tensor
     noise: Tensor
+    motion: Tensor
 
     def __init__(
         self,
@@ -115,6 +118,12 @@ class PSTN(nn.Module):
         self.heads = Heads(self.crops, dim, self.stn)
         factor = self.prior_std * self.family.smooth
         self.pace = _prior_pace(self.family, factor)
+        grown = max(1.0, _FINEST / self.prior_std)
+        turning, rush, kink = self.pace
+        self.most = Pace(turning * grown, rush * grown**2, kink * grown)
+        # z @ motion has the length of the motion, the root of the mean square, in sides.
+        motion = torch.linalg.cholesky(factor.mT @ self.family.metric @ factor + _tiny(factor))
+        self.register_buffer("motion", motion.float(), persistent=False)
         # Saved, though made of arguments: weights mean nothing with others.
         self.register_buffer("factor", factor.float())
         self.register_buffer("start", given.start(start, self.crops, self.family))
@@ -199,7 +208,7 @@ class PSTN(nn.Module):
         samples = checks.integer("samples", samples, 1)
         chunk = checks.integer("chunk", chunk, 1)
         with _evaluating(self):
-            given.rows(x, self.family.ndim)
+            given.rows(x, self.family.ndim)  # whose number the noise must have
             scores, spread = self._predicted(x, self._draw(samples, x, generator), chunk)
         return (scores.exp(), spread) if return_spread else scores.exp()
 
@@ -229,7 +238,8 @@ class PSTN(nn.Module):
         every = x[None, :, None].expand(shape).flatten(0, 2)
         flat = theta.flatten(0, 2)
         # At least the work of the prior: so an image hardly depends on the others of its batch.
-        pace = Pace(*map(max, self.family.pace(flat.detach()), self.pace))
+        own = map(max, self.family.pace(flat.detach()), self.pace)
+        pace = Pace(*map(min, own, self.most))
         moved = resample.images(every, ThetaField(self.family, flat, pace), "border")
         assert moved is not None
         return moved.view(shape)
@@ -275,6 +285,14 @@ class PSTN(nn.Module):
     def _theta(self, posterior: Posterior, noise: Tensor) -> Tensor:
         z = posterior.sample(noise.to(posterior.mean))
         with torch.autocast(z.device.type, enabled=False):  # where points go takes all digits
+            with torch.no_grad():
+                way = (z @ self.motion.to(z)).norm(dim=-1)
+            checks.require(
+                (way < _FARTHEST).all(),
+                f"Motions must stay below {_FARTHEST:g} sides of the image, got larger ones, which "
+                "leave nothing of it. Training has diverged: lower the learning rate, clip "
+                "gradients, or lower `prior_std`.",
+            )
             return self.start.to(z) + z @ self.factor.to(z).mT
 
     def _logits(self, x: Tensor, posterior: Posterior, noise: Tensor) -> Tensor:
@@ -286,6 +304,7 @@ class PSTN(nn.Module):
 
     def _predicted(self, x: Tensor, noise: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
         """(B, K) log-probabilities and the deviation of probabilities, so many images at a time."""
+        given.rows(x, self.family.ndim)
         step = max(1, chunk // len(noise))
         found = []
         for first in range(0, len(x), step):
@@ -344,6 +363,11 @@ class PSTN(nn.Module):
             f"prior_std={self.prior_std:g}, samples={self.samples}, crops={self.crops}, "
             f"stn={self.stn}"
         )
+
+
+def _tiny(factor: Tensor) -> Tensor:
+    """What makes a matrix definite that is only nearly so."""
+    return 1e-10 * factor.square().sum() * torch.eye(len(factor), dtype=factor.dtype)
 
 
 def _prior_pace(family: Family, factor: Tensor) -> Pace:

@@ -82,6 +82,8 @@ class _How:
     seed: int
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def tune(
     make: Make,
     x: Tensor,

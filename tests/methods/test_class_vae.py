@@ -454,9 +454,6 @@ def test_the_summary_says_what_was_found():
     assert "times as far from the nearest image" in words
     assert "of samples in a batch a small network's log-likelihood on 9 held-out images" in words
     assert summary(al.ClassVAE((1, 8, 8), 2).about).startswith("It was not fitted")
-    for mean, word in ((0.5, "to help"), (-0.5, "to harm"), (0.01, "too little")):
-        figures = {**vae.about.figures, "gain": mean, "gain, error": 0.1}
-        assert word in summary(al.About(figures=figures))
 
 
 GIVEN = {"images": torch.rand(8, 1, 8, 8), "labels": torch.arange(8) % 2}
@@ -559,3 +556,36 @@ def test_it_fits_and_samples_on_cuda():
     assert torch.equal(same.cpu(), labels)
     half = al.ClassVAE.fit(images, labels, **QUICK, device="cuda", precision="bfloat16")
     assert half.sample([0, 1]).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "words"),
+    [
+        (lambda x: x * torch.nan, lambda y: y, r"`images` must be floats in \[0, 1\].*NaN"),
+        (lambda x: x * 255, lambda y: y, r"`images` must be floats in \[0, 1\].*255"),
+        (lambda x: x[:, :, 1:], lambda y: y, r"`images` must be \(B, 1, 8, 8\).*\(6, 1, 7, 8\)"),
+        (lambda x: x, lambda y: y[:2], r"labels"),
+        (lambda x: x, lambda y: torch.eye(3)[y], r"`labels` must be \(B,\) class numbers"),
+    ],
+)
+def test_doubts_need_images_as_they_were_learned_from(quick, images, labels, words):
+    given, own = digits(2)
+    with pytest.raises((ValueError, TypeError), match=words):
+        quick.doubtful(images(given / 255), labels(own))
+    assert quick.doubtful(given / 255, own.tolist()).shape == (6,)
+
+
+@pytest.mark.parametrize(
+    ("held", "gain", "error", "words"),
+    [
+        (40, 0.02, 0.004, "expected to help"),
+        (40, -0.02, 0.004, "expected to harm"),
+        (40, 0.02, 0.02, "too little"),
+        (40, 0.001, 0.0001, "too little"),
+        (6, 0.02, 0.004, "too little"),
+    ],
+)
+def test_what_is_expected_takes_enough_of_a_difference(quick, held, gain, error, words):
+    figures = {**quick.about.figures, "share": 0.4, "held out": held, "gain": gain}
+    figures |= {"gain, error": error, "gain, accuracy": 0.0}
+    assert words in summary(al.About(figures=figures))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import albu_learned as al
+import albu_learned.pstn.model
 from albu_learned.pstn import diagnose
 from tests.pstn.models import FAMILIES, classifier, labels, model, rows
 
@@ -18,6 +19,14 @@ def made(**arguments):
 
 def around(body):
     return al.PSTN(body, IMAGES)
+
+
+def diverged():
+    """Means that a matrix exponential cannot take, from which torch's sampler would crash."""
+    model = made(example=X)
+    with torch.no_grad():
+        model.heads.mean.bias.fill_(1e3)
+    return model
 
 
 class Returns(nn.Module):
@@ -107,8 +116,28 @@ CALLS = [
     (
         lambda: around(Returns(torch.full((4, 3), torch.inf))).loss(X, Y),
         ValueError,
+        r"`classifier` must return numbers, got NaN or infinity.*learning rate",
+    ),
+    (
+        lambda: around(Returns(torch.full((4, 3), -torch.inf))).loss(X, Y),
+        ValueError,
+        r"`classifier` must return numbers, got NaN or infinity",
+    ),
+    (
+        lambda: around(Returns(torch.tensor([[0.0, 0.0, -torch.inf]] * 4))).loss(
+            X, torch.tensor([[0.5, 0.5, 0.0]] * 4)
+        ),
+        ValueError,
         r"loss must be a number, got NaN.*infinity",
     ),
+    (
+        lambda: around(Returns(torch.zeros(4, 3))).loss(X, torch.full((4, 3), 5.0)),
+        ValueError,
+        r"`y` must be soft labels that are >= 0 and sum to 1",
+    ),
+    (lambda: made().eval()(X[:0]), ValueError, r"`x` must have at least one row"),
+    (lambda: diverged().loss(X, Y), ValueError, r"Motions must stay below 3 sides.*diverged"),
+    (lambda: diverged().predict(X), ValueError, r"Motions must stay below 3 sides"),
     (
         lambda: made(localiser=nn.Identity()).loss(X, Y),
         ValueError,
@@ -140,3 +169,24 @@ def test_a_wrong_weight_of_the_kl_is_refused(value):
     wrong.kl_weight = value
     with pytest.raises((ValueError, TypeError), match="`kl_weight` must be"):
         wrong.loss(X, Y)
+
+
+def test_wild_motions_take_no_more_work_than_strong_ones(monkeypatch):
+    paces = []
+    real = albu_learned.pstn.model.ThetaField
+
+    def field(family, theta, pace):
+        paces.append(pace)
+        return real(family, theta, pace)
+
+    monkeypatch.setattr(albu_learned.pstn.model, "ThetaField", field)
+    model = al.PSTN(classifier(IMAGES), al.CPAB((4, 4)), example=X)
+    model.loss(X, Y)
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(0)
+        model.heads.mean.bias.normal_(0, 20, generator=generator)  # motions of a side
+    model.loss(X, Y)
+    assert paces[0] == model.pace
+    assert model.family.pace(model.theta(X).flatten(0, 2)).rush > 2 * model.most.rush
+    assert paces[1] == model.most
+    assert model.most.rush == pytest.approx(36 * model.pace.rush)  # .3 of the side is six times .05

@@ -296,3 +296,77 @@ def test_a_loss_that_failed_is_forgotten(loss):
         )
     trained(net, nn.CrossEntropyLoss(), x, y)
     assert_same(gradients(net), exact(net, x, y, noise_of(7, net)))
+
+
+class Half(nn.Module):
+    """A weight and a sum, of which the module itself says nothing."""
+
+    def __init__(self, reduction="mean"):
+        super().__init__()
+        self.inner = nn.CrossEntropyLoss(reduction=reduction)
+
+    def forward(self, a, b):
+        return 0.5 * self.inner(a, b)
+
+
+def added(net, x, y, loss, plain):
+    """What a loss has over the one without the KL, in means of the KL."""
+    torch.manual_seed(7)
+    logits = net(x)
+    total = loss(logits, y)
+    total.backward()
+    with torch.no_grad():
+        return float((total - plain(logits.detach(), y)) / net.kl(x).mean())
+
+
+def test_a_sum_within_a_module_gets_a_sum_of_the_kl():
+    net, (x, y) = made(), batch()
+    for reduction, expected in (("mean", 1), ("sum", len(x))):
+        loss = Half(reduction)
+        assert added(net, x, y, loss, loss) == pytest.approx(expected)
+
+    def joined(logits, y):
+        return join(F.cross_entropy(logits, y, reduction="sum"), logits, "sum")
+
+    def plain(logits, y):
+        return F.cross_entropy(logits, y, reduction="sum")
+
+    assert added(net, x, y, joined, plain) == pytest.approx(len(x))
+    logits = net(x)
+    loss = F.cross_entropy(logits, y)
+    with pytest.raises(ValueError, match="`reduction` must be one of"):
+        join(loss, logits, "none")
+    join(loss, logits).backward()
+
+
+@pytest.mark.skipif(not _NAMED, reason="this torch does not tell what was given by name")
+def test_a_module_that_is_given_logits_by_name_around_another_is_refused():
+    net, (x, y) = made(), batch()
+    for call in (lambda z: Half()(a=z, b=y), lambda z: Half()(z, b=y)):
+        logits = net(x)
+        with pytest.raises(
+            RuntimeError, match=r"called as loss\(logits, targets\).*Half was given"
+        ):
+            call(logits)
+    trained(net, nn.CrossEntropyLoss(), x, y)
+
+
+def test_what_is_done_to_a_loss_afterwards_owes_nothing():
+    class Weighted(nn.Module):
+        def forward(self, loss, factor):
+            return factor * loss
+
+    net, (x, y) = made(), batch()
+    twice = trained(net, lambda z, y: Weighted()(nn.CrossEntropyLoss()(z, y), 2.0), x, y)
+    torch.testing.assert_close(twice, 2 * trained(net, nn.CrossEntropyLoss(), x, y))
+
+
+def test_a_loss_that_is_nan_is_named():
+    class Broken(nn.Module):
+        def forward(self, logits, y):
+            return logits.sum() * torch.nan
+
+    net, (x, y) = made(), batch()
+    with pytest.raises(ValueError, match=r"The loss must be a number, got NaN.*learning rate"):
+        Broken()(net(x), y)
+    trained(net, nn.CrossEntropyLoss(), x, y)

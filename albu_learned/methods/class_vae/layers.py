@@ -44,7 +44,9 @@ class Many(nn.Module):
         many others there are: uniform, of deviation one over the root of the inputs."""
         bound = math.sqrt(3 / self._inputs())
         for weight, generator in zip(self.weight, generators, strict=True):
-            weight.uniform_(-bound, bound, generator=generator)
+            # Drawn where the generator is, so that every device begins with the same bits.
+            drawn = torch.empty(weight.shape, device=generator.device)
+            weight.copy_(drawn.uniform_(-bound, bound, generator=generator))
         self.bias.zero_()
 
     def _inputs(self) -> int:

@@ -353,9 +353,24 @@ class ClassVAE(Generate):
             labels: (B,) class numbers.
             reject: see the class; its own, or 0.05, if None.
         """
-        self._check_labels(labels.long())
+        batch = Batch(images=images, labels=torch.as_tensor(labels, device=self.scores.device))
+        self.check(batch)
+        assert batch.images is not None
+        assert batch.labels is not None
+        self._check_labels(batch.labels.long())
+        if list(batch.images.shape[1:]) != self.shape:
+            raise ValueError(
+                f"`images` must be (B, {', '.join(map(str, self.shape))}) for this ClassVAE, got "
+                f"{tuple(batch.images.shape)}. Resize or convert them."
+            )
+        seen = as_floats(batch.images)
+        checks.require(
+            ((seen >= 0) & (seen <= 1)).all(),
+            "`images` must be floats in [0, 1], or uint8, got others, or NaN. Divide pixels of 0 "
+            "to 255 by 255.",
+        )
         share = reject if reject is not None else 0.05 if self.reject is None else self.reject
-        return self._margins(as_floats(images), labels.long(), share) < 0
+        return self._margins(seen, batch.labels.long(), share) < 0
 
     def _margins(self, images: Tensor, labels: Tensor, reject: float | None = None) -> Tensor:
         """(B,) how far each image is from being rejected, in nats; below 0 it is."""

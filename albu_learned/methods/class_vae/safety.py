@@ -56,6 +56,7 @@ def limits(real: Tensor, starts: Tensor, reject: float) -> Tensor:
         starts: (classes + 1,) where each class begins.
         reject: the share.
     """
+    real = real.float()  # of smaller floats there are no quantiles
     counted = real.isfinite()
     if not counted.any():
         return real.new_full((len(starts) - 1,), -torch.inf)

@@ -9,6 +9,7 @@ from albu_learned.artifact import About
 __all__ = ["summary"]
 
 _COPIES = 0.5  # of the distance between real images: nearer, and samples are copies
+_FEW, _LITTLE = 20, 0.005  # held-out images, and nats, that say nothing
 
 
 def summary(about: About) -> str:
@@ -48,8 +49,9 @@ def _of_gain(figures: Mapping[str, float]) -> str:
         f"{figures['held out']:.0f} held-out images changes by {gain:+.3f} ± {error:.3f} nats, its "
         f"accuracy by {100 * figures['gain, accuracy']:+.1f} points: "
     )
-    if gain > 2 * error:
+    clear = abs(gain) > max(2 * error, _LITTLE) and figures["held out"] >= _FEW
+    if clear and gain > 0:
         return start + "samples are expected to help."
-    if gain < -2 * error:
+    if clear:
         return start + "samples are expected to harm. Use fewer, or none."
     return start + "too little to expect anything. `albu-learned compare` tells more."
