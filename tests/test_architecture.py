@@ -27,7 +27,7 @@ EXTRAS = {
     "measures": {"torchmetrics"},
     "preview": {"matplotlib", "PIL"},
     "remap": {"cv2"},
-    "synth": {"PIL"},
+    "synth": {"PIL", "cv2"},
 }
 OF_HOSTS = {"cv2", "pydantic", "PIL", "torchvision"}  # what hosts themselves need
 CORE = {"batch", "rows", "parts", "method", "artifact", "resample", "mixing", "checks"}

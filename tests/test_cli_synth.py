@@ -10,7 +10,7 @@ pytest.importorskip("typer", reason="the extra `cli` is not installed")
 pytest.importorskip("sklearn", reason="the extra `cli` is not installed")
 import albu_learned as al
 from albu_learned import cli, preview, synth
-from tests.synth import cases
+from tests.synth import cases, sets
 from tests.test_cli import failure, run
 from tests.threads import one_thread
 
@@ -215,6 +215,30 @@ def test_stopping_says_how_to_go_on(vae, tmp_path, monkeypatch, capsys):
             "`sampler` must be one",
         ),
         (["synth", "vae", "-o", "o", "--per-class", "3", "--device", "moon"], "`device` must be"),
+        (
+            ["synth", "vae", "-o", "o", "--per-class", "3", "--ratio", "1"],
+            "--ratio must be left out for the artifact of a generator of classes, got 1.0",
+        ),
+        (
+            ["synth", "d.yaml", "-o", "o"],
+            "Missing option '--artifact', which a detection set needs",
+        ),
+        (
+            ["synth", "d.yaml", "-o", "o", "--artifact", "vae", "--per-class", "3"],
+            "--per-class must be left out for a detection set, got 3",
+        ),
+        (["synth", "d.yaml", "-o", "o", "--artifact", "vae"], "there is no"),
+        (["synth", "set", "-o", "o", "--artifact", "vae"], "got a ClassVAE"),
+        (["synth", "set", "-o", "o", "--artifact", "none"], "`folder` must be an artifact"),
+        (
+            ["synth", "set", "-o", "o", "--artifact", "pool", "--engine", "x"],
+            "`engine` must be one",
+        ),
+        (["synth", "set", "-o", "o", "--artifact", "pool", "--mask", "x"], "`mask` must be one of"),
+        (
+            ["synth", "set", "-o", "o", "--artifact", "pool", "--detector", "x"],
+            "`detector` must be",
+        ),
     ],
 )
 def test_what_the_user_did_wrong_is_one_line(
@@ -224,8 +248,40 @@ def test_what_the_user_did_wrong_is_one_line(
     (tmp_path / "vae").symlink_to(vae)
     al.ZetaMixup(num_classes=10).save_pretrained("mix")
     al.ThetaWarp().save_pretrained("warp")
+    sets.method().save_pretrained("pool")
+    sets.detection(tmp_path / "set", 1)
     error, code = failure(capsys, *arguments)
     assert code == 2
     assert error.startswith("albu-learned: ")
     assert message in error
     assert not (tmp_path / "o").exists()
+
+
+def test_variants_of_a_detection_set(tmp_path):
+    data = sets.detection(tmp_path / "set", 2)
+    sets.method().save_pretrained(tmp_path / "method")
+    given = ["synth", str(data), "--artifact", str(tmp_path / "method"), "-o"]
+    options = ["--ratio", "0.5", "--seed", "4", "--mask", "outside", "--threads", "1"]
+    result = run(*given, str(tmp_path / "out"), *options)
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith(f"Wrote 4 variants to {tmp_path / 'out'}, 4 of them now.")
+    assert "2 real images and 1 variants" in last
+    how = {"seed": 4, "arguments": {"mask": "outside"}, "threads": 1, "progress": False}
+    synth.write_variants(data, sets.method(), tmp_path / "same", 2, **how)
+    for path in (tmp_path / "same" / "images").rglob("*.png"):
+        other = tmp_path / "out" / path.relative_to(tmp_path / "same")
+        assert path.read_bytes() == other.read_bytes()
+
+
+def test_the_exit_code_tells_of_broken_images(tmp_path, capsys):
+    data = sets.detection(tmp_path / "set", 2)
+    sets.write_image(tmp_path / "set", "train", 1).write_bytes(b"no image")
+    sets.method().save_pretrained(tmp_path / "method")
+    given = ["synth", str(data), "--artifact", str(tmp_path / "method"), "-o"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*given, str(tmp_path / "out"), "--variants", "1"])
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    assert "images were left out, images/train/train1.png: cannot be read as an image" in said
+    assert "Wrote 1 variants" in said

@@ -18,14 +18,14 @@ from albu_learned.data import label_file
 from albu_learned.data.files import images_below, is_image, listed
 from albu_learned.data.rows import Boxes
 
-__all__ = ["FILE", "open_boxes"]
+__all__ = ["FILE", "Reader", "open_boxes"]
 
 FILE = "data.yaml"
 
 
 def open_boxes(file: Path, groups: Any) -> Boxes:
     """The data set that a data.yaml describes."""
-    read = _Reader(file)
+    read = Reader(file)
     classes = read.names()
     tested_on = "test" if read.keys.get("test") else "val"
     train, test = read.images("train"), read.images(tested_on)
@@ -59,11 +59,16 @@ def _present(images: list[Path], count: int, file: Path) -> Tensor:
     return present
 
 
-class _Reader:
-    """What a data.yaml says. Paths that it names may not lead out of its data set."""
+class Reader:
+    """What a data.yaml says. Paths that it names may not lead out of its data set.
 
-    def __init__(self, file: Path) -> None:
-        self.file, self.where = file, repr(str(file))
+    Args:
+        file: the data.yaml.
+        missing: takes images that a .txt list names and that are not there; None: that raises.
+    """
+
+    def __init__(self, file: Path, missing: list[Path] | None = None) -> None:
+        self.file, self.where, self.missing = file, repr(str(file)), missing
         try:
             keys = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, ValueError) as error:
@@ -92,8 +97,8 @@ class _Reader:
             raise ValueError(f"`nc` of {self.where} must be {len(given)}, as `names`, got {count}.")
         return tuple(str(name) for name in given)
 
-    def images(self, part: str) -> list[Path]:
-        """The images of a part, sorted."""
+    def places(self, part: str) -> list[Path]:
+        """The folders and .txt lists that a part names."""
         given: Any = self.keys.get(part)
         places: list[Any] = given if isinstance(given, list) else [given]
         if not given or not all(isinstance(place, str) for place in places):
@@ -101,9 +106,16 @@ class _Reader:
                 f"`{part}` of {self.where} must be a folder, a .txt list of images or a list of "
                 f"these, got {given!r}."
             )
-        found = sorted({image for place in places for image in self._place(part, place)})
+        return [self._place(part, place) for place in places]
+
+    def images(self, part: str) -> list[Path]:
+        """The images of a part, sorted."""
+        places = self.places(part)
+        found = sorted({image for place in places for image in self._images(part, place)})
         if not found:
-            raise ValueError(f"`{part}` of {self.where} must have images, got none in {given!r}.")
+            raise ValueError(
+                f"`{part}` of {self.where} must have images, got none in {self.keys[part]!r}."
+            )
         return found
 
     def _root(self) -> Path:
@@ -120,15 +132,16 @@ class _Reader:
             )
         return Path(os.path.abspath(root))
 
-    def _place(self, part: str, given: str) -> list[Path]:
-        """The images that one entry of a part stands for."""
+    def _images(self, part: str, place: Path) -> list[Path]:
+        return images_below(place) if place.is_dir() else self._listed(part, place)
+
+    def _place(self, part: str, given: str) -> Path:
+        """What one entry of a part stands for."""
         if given.startswith("../") and not Path(os.path.abspath(self.root / given)).exists():
             given = given[3:]  # exports of Roboflow are one folder off; Ultralytics mends it so too
         place = self._inside(self.root, self.root, given, part)
-        if place.is_dir():
-            return images_below(place)
-        if place.is_file() and place.suffix == ".txt":
-            return self._listed(part, place)
+        if place.is_dir() or (place.is_file() and place.suffix == ".txt"):
+            return place
         raise FileNotFoundError(
             f"`{part}` of {self.where} must be a folder or a .txt list, got {given!r}, and there "
             f"is no {str(place)!r}."
@@ -137,13 +150,15 @@ class _Reader:
     def _listed(self, part: str, file: Path) -> list[Path]:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
         found = [self._inside(self.root, file.parent, line, part) for line in lines if line]
-        missing = [repr(str(p)) for p in found if not is_image(p) or not p.is_file()]
-        if missing:
+        missing = [path for path in found if not is_image(path) or not path.is_file()]
+        if missing and self.missing is None:
             raise FileNotFoundError(
                 f"{str(file)!r} must list images by their paths from its folder, but these are "
-                f"none: {listed(missing)}."
+                f"none: {listed([repr(str(path)) for path in missing])}."
             )
-        return found
+        if self.missing is not None:
+            self.missing += missing
+        return [path for path in found if path not in missing]
 
     def _inside(self, root: Path, base: Path, given: str, key: str) -> Path:
         found = Path(os.path.abspath(base / given))

@@ -49,6 +49,7 @@ def run(
     gpus: float = 0,
     title: str = "",
     address: str | None = None,
+    bar: bool = True,
 ) -> None:
     """Calls `work` with the payload of every task, and `done`, here, with what it returned.
 
@@ -64,6 +65,7 @@ def run(
         title: Of the progress bar, which is shown on terminals.
         address: Of the Ray cluster, as ray.init takes it. By default RAY_ADDRESS, else the one that
             runs on this machine; where there is none, one is started. "local" always starts one.
+        bar: Whether there is a progress bar at all.
 
     Raises:
         Exception: As `work`, `load` or `done` raised it, with a note that names the task.
@@ -79,11 +81,13 @@ def run(
         return
     from tqdm import tqdm
 
-    with tqdm(total=len(tasks), desc=title or None, unit="cell", disable=None) as bar:
+    with tqdm(
+        total=len(tasks), desc=title or None, unit="cell", disable=None if bar else True
+    ) as shown:
 
         def finish(task: Task, result: Any) -> None:
             done(task, result)
-            bar.update()
+            shown.update()
 
         if engine == "local" and jobs == 1:
             _one_by_one(tasks, work, finish, threads)

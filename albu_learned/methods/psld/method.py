@@ -20,6 +20,7 @@ from albu_learned.methods.psld import masks, operators
 from albu_learned.methods.psld.diffusion import LatentDiffusion
 from albu_learned.methods.psld.folder import is_id
 from albu_learned.methods.psld.glue import glue
+from albu_learned.methods.psld.identity import identity
 from albu_learned.methods.psld.problem import Model, Problem, RowNoise
 from albu_learned.methods.psld.samplers import SAMPLERS
 from albu_learned.methods.psld.samplers.steps import Progress
@@ -168,12 +169,26 @@ class PSLDInpaint(Generate):
 
     @torch.no_grad()
     def pixels(self, images: Tensor, plan: Plan) -> Tensor:
+        return glue(images, self.unglued(images, plan), plan["keep"], self.feather)
+
+    @torch.no_grad()
+    def unglued(self, images: Tensor, plan: Plan) -> Tensor:
+        """(B, C, H, W), what `pixels` glues what is kept into: how near it has come to that tells
+        how good it is. Images of which all is kept are as they were."""
         keep, seed = plan["keep"], plan["seed"]
         made = images.clone()
         changed = (~keep).flatten(1).any(dim=1).nonzero()[:, 0]
         for rows in torch.split(changed, self.batch) if len(changed) else ():
             made[rows] = self._halved(images[rows], keep[rows], seed[rows]).to(made.dtype)
-        return glue(images, made, keep, self.feather)
+        return made
+
+    def identity(self) -> str:
+        """What tells its diffusion model from others: its name on the hub, or of its numbers."""
+        if self._prior is None and is_id(self.ldm):
+            return self.ldm
+        if self._prior is not None and self._prior.source is not None and is_id(self._prior.source):
+            return self._prior.source
+        return identity(self.prior)
 
     def with_arguments(self, **arguments: Any) -> PSLDInpaint:
         twin = super().with_arguments(**arguments)
