@@ -95,10 +95,10 @@ def nearest(given: Any, known: Iterable[str]) -> str:
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
-def class_numbers(labels: Tensor, count: int, what: str) -> None:
+def class_numbers(labels: Tensor, count: int, what: str, name: str = "labels") -> None:
     """Raises if class numbers, as int64, are not in 0..count - 1, the range of `what`."""
     inside = (labels >= 0) & (labels < count)
-    rule = f"`labels` must be in 0..{count - 1} for {what}"
+    rule = f"`{name}` must be in 0..{count - 1} for {what}"
     if _waits(labels) and not inside.all():
         raise ValueError(f"{rule}, got {labels[~inside][0].item()}.")
     if not _waits(labels):

@@ -64,6 +64,13 @@ def some_images():
     return torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(9))
 
 
+def posterior_warp(form="looks", scale=1.0, **how):
+    """The posterior of such a PSTN as a warp: it "looks" at images, or it is the "marginal"."""
+    model, images = posterior_model(al.AffineCPAB((2, 2)), prior_std=0.04, **how), some_images()
+    marginal = images if form == "marginal" else None
+    return model.as_warp(images, marginal=marginal, scale=scale)
+
+
 VAE = {
     "gradient to images": "its pixels come from the labels alone",
     "gradient to all that is learned": "encoders are for the fit alone",

@@ -6,13 +6,12 @@ paired; and the images of a size never from the other sizes, so that sizes can b
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from torch import Tensor
 
 from albu_learned.comparison.result import ALL
 from albu_learned.data import hold_out
+from albu_learned.fitting import seed_for
 
 __all__ = ["VALIDATION", "batches", "derived", "generator", "subset", "validations"]
 
@@ -20,9 +19,8 @@ VALIDATION = 1 / 3  # of the subset, to choose a strength
 
 
 def derived(*parts: object) -> int:
-    """A seed for a purpose. Neighbouring seeds must not share a stream of random numbers."""
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+    """A seed for a purpose."""
+    return seed_for("/".join(map(str, parts)), bits=56)
 
 
 def generator(*parts: object) -> torch.Generator:

@@ -24,6 +24,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from albu_learned.artifact import CONFIG, refuse_file, write_atomically
+from albu_learned.fitting.facts import differing
 from albu_learned.lock import alone
 
 __all__ = ["UNFINISHED", "Checkpoint", "folder_of", "opened", "unfinished"]
@@ -58,7 +59,7 @@ def opened(folder: Path | None, facts: Mapping[str, Any]) -> Iterator[Checkpoint
         yield Checkpoint(None)
         return
     place = folder / UNFINISHED
-    file, facts = place / FACTS, json.loads(json.dumps(facts))
+    file = place / FACTS
     if (folder / CONFIG).is_file() and not unfinished(folder):
         raise FileExistsError(
             f"`folder` must be new, or that of an unfinished fit, got {str(folder)!r}, which holds "
@@ -111,12 +112,10 @@ class Checkpoint:
 
 
 def _compare(kept: Mapping[str, Any], facts: Mapping[str, Any], place: Path) -> None:
-    names = [name for name in {**kept, **facts} if kept.get(name) != facts.get(name)]
-    if not names:
-        return
-    differ = "; ".join(f"{name} ({kept.get(name)}, now {facts.get(name)})" for name in names)
-    raise ValueError(
-        f"`folder` must be new, or that of the same fit, got {str(place.parent)!r}, where an "
-        f"unfinished one differs in {differ}. Give what it was given, choose another folder, or "
-        f"delete {str(place)!r} to begin anew."
-    )
+    differ = differing(kept, facts)
+    if differ:
+        raise ValueError(
+            f"`folder` must be new, or that of the same fit, got {str(place.parent)!r}, where an "
+            f"unfinished one differs in {differ}. Give what it was given, choose another folder, "
+            f"or delete {str(place)!r} to begin anew."
+        )

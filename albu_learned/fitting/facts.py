@@ -1,8 +1,10 @@
-"""What every fit depends on: the sample, the device, the versions."""
+"""What every fit depends on: the sample, the device, the versions; and what another has given."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from albu_learned.fitting.sample import Sample
 
-__all__ = ["device_of", "facts_of", "versions"]
+__all__ = ["add_tensor", "device_of", "differing", "facts_of", "versions"]
 
 
 def facts_of(sample: Sample, place: torch.device) -> dict[str, Any]:
@@ -37,6 +39,19 @@ def versions() -> str:
 
 def _digest(values: Tensor) -> str:
     return hashlib.sha256(values.numpy().tobytes()).hexdigest()[:12]
+
+
+def add_tensor(digest: Any, name: str, tensor: Tensor) -> None:
+    """Adds to one of hashlib's digests what a tensor is called, its form and its numbers."""
+    digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+
+
+def differing(kept: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """In what facts that were kept as JSON differ from those of now, in words; "" if in nothing."""
+    now = json.loads(json.dumps(facts))
+    names = [name for name in {**kept, **now} if kept.get(name) != now.get(name)]
+    return "; ".join(f"{name} ({kept.get(name)}, now {now.get(name)})" for name in names)
 
 
 def device_of(given: torch.device | str | None) -> torch.device:

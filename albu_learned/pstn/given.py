@@ -55,7 +55,7 @@ def prior_std(value: Any) -> float:
 def start(value: Any, crops: int, family: Family) -> Tensor:
     """(crops, dim), float32: the theta at which crops start."""
     if value is None:
-        return torch.zeros(crops, family.dim)
+        return torch.zeros(crops, family.dim, dtype=torch.float32)
     if not isinstance(value, Tensor):
         raise TypeError(f"`start` must be a tensor, one theta for each crop, got {value!r}.")
     if value.shape != (crops, family.dim) or not value.is_floating_point():
@@ -141,7 +141,7 @@ def targets(y: Any, count: int, classes: int) -> Tensor:
             f"({count}, {classes}) as floats, got {y.dtype} of the shape {tuple(y.shape)}."
         )
     if not soft:
-        checks.class_numbers(y.long(), classes, "the logits of this classifier")
+        checks.class_numbers(y.long(), classes, "the logits of this classifier", "y")
         return y
     checks.require(
         (y >= 0).all() & ((y.sum(dim=1) - 1).abs() < 0.01).all(),

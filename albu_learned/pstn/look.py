@@ -74,6 +74,7 @@ class Look(Part, nn.Module):
             self.localiser: nn.Module = Localiser(ndim)
             self.heads = Heads(1, dim, stn)
             self.heads(self.localiser(torch.zeros(1, channels, *[_SIDE] * ndim)))
+        self.float()  # as it is saved, whatever torch makes unless told
         self.requires_grad_(False).train(False)
 
     @classmethod

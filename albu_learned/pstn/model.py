@@ -9,9 +9,7 @@ are the same from call to call, and in any batch.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
@@ -19,12 +17,15 @@ from torch import Tensor, nn
 
 from albu_learned import checks, resample
 from albu_learned.families import Affine, Family, Pace
+from albu_learned.methods.theta_warp.family import checked
 from albu_learned.methods.theta_warp.field import ThetaField
 from albu_learned.pstn import given
-from albu_learned.pstn.elbo import Posterior, divergence, log_mean_exp, minus_log_likelihood
+from albu_learned.pstn.elbo import Posterior, divergence, minus_log_likelihood
 from albu_learned.pstn.joined import owe
 from albu_learned.pstn.localiser import Heads, Localiser
 from albu_learned.pstn.making import posterior_warp
+from albu_learned.pstn.motion import lengths, pace_of_prior, theta_of, wildest
+from albu_learned.pstn.predict import drawn, evaluating, logits, predicted, still
 from albu_learned.pstn.warp import PosteriorWarp
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ __all__ = ["PSTN"]
 
 _SAMPLES = 10  # of a prediction, as in the paper
 _CHUNK = 256  # warped images that are classified at a time in a prediction
-_TRIED = 128  # motions of the prior, to measure how much work motions are
-_FARTHEST = 3.0  # sides, to first order: no image is left, and training has diverged
-_FINEST = 0.3  # sides: wilder motions get no more work than these, of which they take the cube
 
 
 class PSTN(nn.Module):
@@ -101,9 +99,7 @@ class PSTN(nn.Module):
     ) -> None:
         super().__init__()
         self.classifier = given.module("classifier", classifier, "torchvision's resnet18()")
-        self.family = Affine() if family is None else family
-        if not isinstance(self.family, Family):
-            raise TypeError(f"`family` must be a Family, such as Affine(), got {family!r}.")
+        self.family = checked(Affine() if family is None else family)
         self.prior_std = given.prior_std(prior_std)
         self.samples = checks.integer("samples", samples, 1)
         self.crops = checks.integer("crops", crops, 1)
@@ -117,13 +113,9 @@ class PSTN(nn.Module):
         )
         self.heads = Heads(self.crops, dim, self.stn)
         factor = self.prior_std * self.family.smooth
-        self.pace = _prior_pace(self.family, factor)
-        grown = max(1.0, _FINEST / self.prior_std)
-        turning, rush, kink = self.pace
-        self.most = Pace(turning * grown, rush * grown**2, kink * grown)
-        # z @ motion has the length of the motion, the root of the mean square, in sides.
-        motion = torch.linalg.cholesky(factor.mT @ self.family.metric @ factor + _tiny(factor))
-        self.register_buffer("motion", motion.float(), persistent=False)
+        self.pace = pace_of_prior(self.family, factor)
+        self.most = wildest(self.pace, self.prior_std)
+        self.register_buffer("motion", lengths(self.family, factor).float(), persistent=False)
         # Saved, though made of arguments: weights mean nothing with others.
         self.register_buffer("factor", factor.float())
         self.register_buffer("start", given.start(start, self.crops, self.family))
@@ -138,10 +130,10 @@ class PSTN(nn.Module):
         given to; else log-probabilities, averaged over ten motions. See the module's page."""
         if self.training:
             posterior = self.posterior(x)
-            logits = self._logits(x, posterior, self._draw(1, x))[0]
+            scores = logits(self, x, posterior, drawn(self, 1, x))[0]
             kl = None if self.stn else self._weighted_kl(posterior)
-            return logits if kl is None or self.kl_weight == 0 else owe(logits, kl)
-        scores, _ = self._predicted(x, self._none() if self.stn else self.noise, _CHUNK)
+            return scores if kl is None or self.kl_weight == 0 else owe(scores, kl)
+        scores, _ = predicted(self, x, still(self) if self.stn else self.noise, _CHUNK)
         return scores
 
     def loss(self, x: Tensor, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -153,9 +145,9 @@ class PSTN(nn.Module):
             generator: of the motions.
         """
         posterior = self.posterior(x)
-        logits = self._logits(x, posterior, self._draw(self.samples, x, generator))
-        y = given.targets(y, len(x), logits.shape[-1])
-        each = minus_log_likelihood(logits.log_softmax(dim=-1), y)
+        scores = logits(self, x, posterior, drawn(self, self.samples, x, generator))
+        y = given.targets(y, len(x), scores.shape[-1])
+        each = minus_log_likelihood(scores.log_softmax(dim=-1), y)
         if not self.stn:
             each = each + self._weighted_kl(posterior)
         loss = each.mean()
@@ -207,9 +199,9 @@ class PSTN(nn.Module):
         """
         samples = checks.integer("samples", samples, 1)
         chunk = checks.integer("chunk", chunk, 1)
-        with _evaluating(self):
+        with evaluating(self):
             given.rows(x, self.family.ndim)  # whose number the noise must have
-            scores, spread = self._predicted(x, self._draw(samples, x, generator), chunk)
+            scores, spread = predicted(self, x, drawn(self, samples, x, generator), chunk)
         return (scores.exp(), spread) if return_spread else scores.exp()
 
     def posterior(self, x: Tensor) -> Posterior:
@@ -228,8 +220,8 @@ class PSTN(nn.Module):
     ) -> Tensor:
         """(samples, B, crops, dim): random motions of each image, as the family's theta."""
         posterior = self.posterior(x)
-        noise = self._draw(checks.integer("samples", samples, 1), x, generator)
-        return self._theta(posterior, noise)
+        noise = drawn(self, checks.integer("samples", samples, 1), x, generator)
+        return theta_of(self, posterior, noise)
 
     def move(self, x: Tensor, theta: Tensor) -> Tensor:
         """(S, B, crops, C, ...): images moved by thetas (S, B, crops, dim), with gradients to both.
@@ -282,63 +274,12 @@ class PSTN(nn.Module):
         """
         return posterior_warp(self, example, marginal, crop, mean, std, **how)
 
-    def _theta(self, posterior: Posterior, noise: Tensor) -> Tensor:
-        z = posterior.sample(noise.to(posterior.mean))
-        with torch.autocast(z.device.type, enabled=False):  # where points go takes all digits
-            with torch.no_grad():
-                way = (z @ self.motion.to(z)).norm(dim=-1)
-            checks.require(
-                (way < _FARTHEST).all(),
-                f"Motions must stay below {_FARTHEST:g} sides of the image, got larger ones, which "
-                "leave nothing of it. Training has diverged: lower the learning rate, clip "
-                "gradients, or lower `prior_std`.",
-            )
-            return self.start.to(z) + z @ self.factor.to(z).mT
-
-    def _logits(self, x: Tensor, posterior: Posterior, noise: Tensor) -> Tensor:
-        """(S, B, K): of all samples at once, for batch statistics and speed."""
-        seen = self.move(x, self._theta(posterior, noise))
-        seen = seen.flatten(0, 1).flatten(1, 2)  # (S * B, crops * C, ...)
-        scores = given.class_scores(self.classifier(seen), len(seen))
-        return scores.view(-1, len(x), scores.shape[1])
-
-    def _predicted(self, x: Tensor, noise: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-        """(B, K) log-probabilities and the deviation of probabilities, so many images at a time."""
-        given.rows(x, self.family.ndim)
-        step = max(1, chunk // len(noise))
-        found = []
-        for first in range(0, len(x), step):
-            rows = slice(first, first + step)
-            posterior = self.posterior(x[rows])
-            own = noise if noise.shape[1] == 1 else noise[:, rows]
-            logits = [self._logits(x[rows], posterior, part) for part in torch.split(own, chunk)]
-            scores = torch.cat(logits).log_softmax(dim=-1)
-            found.append((log_mean_exp(scores), scores.exp().std(dim=0, correction=0)))
-        scores, spread = map(torch.cat, zip(*found, strict=True))
-        return scores, spread
-
     def _weighted_kl(self, posterior: Posterior) -> Tensor:
         return checks.between("kl_weight", self.kl_weight, "[0, inf)") * divergence(posterior)
 
-    def _draw(self, samples: int, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """(S, B, crops, dim) standard normal noise; without any, one sample says all."""
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise TypeError(
-                f"`generator` must be a torch.Generator, got {type(generator).__name__}. "
-                "Write torch.Generator().manual_seed(0)."
-            )
-        if self.stn:
-            return self._none()
-        device = x.device if generator is None else generator.device
-        shape = (samples, len(x), self.crops, self.family.dim)
-        return torch.randn(shape, generator=generator, device=device).to(x.device)
-
-    def _none(self) -> Tensor:
-        return torch.zeros_like(self.noise[:1])
-
     def _size(self, shape: list[int]) -> None:
-        with _evaluating(self), torch.no_grad():
-            self.posterior(self.start.new_zeros(shape))
+        with evaluating(self), torch.no_grad():
+            self.posterior(torch.zeros(shape))
 
     def _load_from_state_dict(
         self,
@@ -363,25 +304,3 @@ class PSTN(nn.Module):
             f"prior_std={self.prior_std:g}, samples={self.samples}, crops={self.crops}, "
             f"stn={self.stn}"
         )
-
-
-def _tiny(factor: Tensor) -> Tensor:
-    """What makes a matrix definite that is only nearly so."""
-    return 1e-10 * factor.square().sum() * torch.eye(len(factor), dtype=factor.dtype)
-
-
-def _prior_pace(family: Family, factor: Tensor) -> Pace:
-    draws = torch.randn(_TRIED, family.dim, generator=torch.Generator().manual_seed(0))
-    return copy.deepcopy(family).float().cpu().pace(draws @ factor.float().mT)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode, and afterwards as it was: some may have been before."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

@@ -8,32 +8,27 @@ kept in a folder, candidate by candidate: more of them may be asked for later.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.data import hold_out
 from albu_learned.fitting import Progress, Sample, device_of, facts_of, folder_of, opened, told
 from albu_learned.fitting.sample import groups_of
 from albu_learned.pstn import given
-from albu_learned.pstn.model import PSTN
+from albu_learned.pstn.trials import Make, Optimizer, how_to, measured, training_facts
 
 __all__ = ["Trial", "Tuned", "tune"]
 
 MEASURES = ("nll", "accuracy")
-_CHUNK = 1024  # held-out rows on the device at a time
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-Make = Callable[[float], PSTN]
-Optimizer = Callable[[PSTN], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)
@@ -69,17 +64,6 @@ class Tuned:
             cells = f"{trial.prior_std:g} | {trial.kl_weight:g} | {trial.nll:.4f}"
             lines.append(f"| {cells} | {trial.accuracy:.4f} | {'best' if best else ''} |")
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class _How:
-    """How all candidates are trained."""
-
-    make: Make
-    optimizer: Optimizer
-    steps: int
-    batch: int
-    seed: int
 
 
 @torch.inference_mode(False)
@@ -127,6 +111,7 @@ def tune(
 
     Example:
         >>> import torch
+        >>> from albu_learned import PSTN
         >>> def make(prior_std):
         ...     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
         ...     return PSTN(network, prior_std=prior_std)
@@ -139,13 +124,13 @@ def tune(
     candidates = _candidates(prior_std, kl_weight)
     measure = checks.one_of("measure", measure, MEASURES)
     share = checks.between("share", share, "(0, 1)")
-    how = _how(make, optimizer, steps, batch, seed)
+    how = how_to(make, optimizer, steps, batch, seed)
     sample, place = _sample(x, y, groups), device_of(device)
     masks = [
         _mask(sample, share, how.seed, number)
         for number in range(checks.integer("holdouts", holdouts, 1))
     ]
-    facts = {**facts_of(sample, place), **_facts(how, candidates[0][0], share)}
+    facts = {**facts_of(sample, place), **training_facts(how, candidates[0][0], share)}
     total = len(candidates) * len(masks)
     with (
         opened(folder_of(folder), facts) as store,
@@ -157,7 +142,7 @@ def tune(
             for number, mask in enumerate(masks):
                 part = store.part(
                     f"prior {prior!r} kl {weight!r} holdout {number}",
-                    functools.partial(_tried, how, prior, weight, sample, mask, place),
+                    functools.partial(measured, how, prior, weight, sample, mask, place),
                 )
                 found.append(part["measures"])
                 tell(1)
@@ -174,99 +159,6 @@ def _candidates(prior_std: Any, kl_weight: Any) -> list[tuple[float, float]]:
     return list(itertools.product(priors, weights))
 
 
-def _how(make: Make, optimizer: Optimizer | None, steps: int, batch: int, seed: int) -> _How:
-    for name, value in (("make", make), ("optimizer", optimizer or _adam)):
-        if not callable(value):
-            raise TypeError(
-                f"`{name}` must be a function, got {value!r}. Write, such as, "
-                "make=lambda prior_std: PSTN(network(), prior_std=prior_std), "
-                "optimizer=lambda model: torch.optim.SGD(model.parameters(), 0.1)."
-            )
-    return _How(
-        make,
-        optimizer or _adam,
-        checks.integer("steps", steps, 1),
-        checks.integer("batch", batch, 1),
-        checks.integer("seed", seed, 0),
-    )
-
-
-def _tried(
-    how: _How, prior: float, weight: float, sample: Sample, mask: Tensor, place: torch.device
-) -> dict[str, Tensor]:
-    """NLL and accuracy on the rows of the mask, after a training on the others."""
-    cuda = [place] if place.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        model = _made(how, prior).to(place)
-        model.kl_weight = weight
-        _train(how, model, sample.images[~mask], sample.labels[~mask], place)
-    y = sample.labels[mask].to(place)
-    with torch.no_grad():
-        scores = torch.cat(
-            [model.eval()(x.to(place)) for x in torch.split(sample.images[mask], _CHUNK)]
-        )
-    checks.class_numbers(y, scores.shape[1], "the logits of this classifier")
-    nll = F.nll_loss(scores.double(), y)
-    right = (scores.argmax(dim=1) == y).double().mean()
-    return {"measures": torch.stack([nll, right]).cpu()}
-
-
-def _train(how: _How, model: PSTN, x: Tensor, y: Tensor, place: torch.device) -> None:
-    optimizer = how.optimizer(model)
-    noise = torch.Generator().manual_seed(how.seed)
-    model.train()
-    for rows in _batches(len(x), how):
-        optimizer.zero_grad()
-        model.loss(x[rows].to(place), y[rows].to(place), noise).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-
-def _batches(count: int, how: _How) -> Iterator[Tensor]:
-    """Row numbers: epoch after epoch, every row as often as any."""
-    generator = torch.Generator().manual_seed(how.seed)
-    size = min(how.batch, count)
-    rows = torch.empty(0, dtype=torch.long)
-    for _ in range(how.steps):
-        while len(rows) < size:
-            rows = torch.cat([rows, torch.randperm(count, generator=generator)])
-        yield rows[:size]
-        rows = rows[size:]
-
-
-def _made(how: _How, prior: float) -> PSTN:
-    """A new model, its weights by the seed; what follows draws from the same stream."""
-    torch.manual_seed(how.seed)
-    model = how.make(prior)
-    if not isinstance(model, PSTN):
-        raise TypeError(f"`make` must return a PSTN, got {type(model).__name__}.")
-    if model.prior_std != prior or model.stn:
-        raise ValueError(
-            f"`make` must return a PSTN with the prior_std that it is given, {prior:g}, and "
-            f"without stn=True, got prior_std={model.prior_std:g}, stn={model.stn}. Write "
-            "lambda prior_std: PSTN(network(), prior_std=prior_std)."
-        )
-    return model
-
-
-def _adam(model: PSTN) -> torch.optim.Optimizer:
-    """The paper's: torch's defaults, and a decay."""
-    return torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=0.01)
-
-
-def _facts(how: _How, prior: float, share: float) -> dict[str, Any]:
-    """What else the trials depend on, as far as it can be told."""
-    with torch.random.fork_rng(devices=[]):
-        model = _made(how, prior)
-    parts = [model.classifier, model.localiser, model.family, model.crops, model.samples]
-    digest = hashlib.sha256(repr(parts).encode())
-    for weight in [model.start, *model.parameters()]:
-        if not isinstance(weight, nn.UninitializedParameter):
-            digest.update(weight.detach().cpu().float().numpy().tobytes())
-    optimizer = " ".join(repr(how.optimizer(model)).split())
-    numbers = {name: getattr(how, name) for name in ("steps", "batch", "seed")}
-    return {"model": digest.hexdigest()[:12], "optimizer": optimizer, "share": share, **numbers}
-
-
 def _sample(x: Tensor, y: Tensor, groups: Any) -> Sample:
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim not in (3, 4):
         got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
@@ -278,20 +170,28 @@ def _sample(x: Tensor, y: Tensor, groups: Any) -> Sample:
         raise ValueError(f"`x` must have at least two rows, got {tuple(x.shape)}.")
     if not x.isfinite().all():
         raise ValueError("`x` must be finite, got NaN or infinity.")
-    if not isinstance(y, Tensor) or y.shape != (len(x),) or y.dtype not in _WHOLE or y.min() < 0:
+    if not isinstance(y, Tensor) or y.shape != (len(x),) or y.dtype not in _WHOLE:
         got = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
         raise ValueError(
             f"`y` must be ({len(x)},) class numbers from 0, one for each of `x`, got {got}. Of "
             "soft labels give y.argmax(1)."
         )
+    if y.min() < 0:
+        raise ValueError(f"`y` must be class numbers from 0, got {int(y.min())}.")
     known = groups_of(groups.cpu() if isinstance(groups, Tensor) else groups, len(x))
-    rows, labels = x.detach().cpu().float().contiguous(), y.cpu().long()
+    kind = torch.get_default_dtype()  # in which models are made
+    rows, labels = x.detach().cpu().to(kind).contiguous(), y.cpu().long()
     return Sample(rows, labels, known, None, int(labels.max()) + 1, len(x), "")
 
 
 def _mask(sample: Sample, share: float, seed: int, number: int) -> Tensor:
     generator = torch.Generator().manual_seed(1000 * seed + number)
     mask = hold_out(sample.labels, sample.groups, share, generator)
+    if not mask.any() and sample.groups is not None:
+        raise ValueError(
+            "`groups` must be two or more in some class, of which one can be held out, got one in "
+            "each. Leave them out, or give more."
+        )
     if not mask.any():
         raise ValueError(
             "`x` must have a class with two rows, of which one can be held out, got one row of "

@@ -8,29 +8,23 @@ that looks at none and is faster. Both are made by `PSTN.as_warp`.
 
 from __future__ import annotations
 
-import copy
-from types import MappingProxyType
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.batch import Batch
-from albu_learned.families import Affine, Family, Pace
-from albu_learned.kinds import Warp
-from albu_learned.kinds.warp import BOXES, PADDINGS
+from albu_learned.families import Affine, Family
 from albu_learned.method import Plan
-from albu_learned.methods.theta_warp.field import ThetaField
+from albu_learned.methods.theta_warp.family_warp import FamilyWarp
 from albu_learned.pstn.look import Look
 
 __all__ = ["PosteriorWarp"]
 
 _PRIOR = 0.05  # of a PSTN, unless told
-_TRIED, _MEASURED = 64, 0.9  # motions, and the share of them whose pace is enough
+_TRIED = 64  # motions, by which the pace is measured
 
 
-class PosteriorWarp(Warp):
+class PosteriorWarp(FamilyWarp):
     """Warps images, masks, boxes, points and series by the motions that a PSTN has learned.
 
     `PSTN.as_warp` makes one. Made by hand, its motions are the prior of a PSTN, and of no data.
@@ -69,7 +63,6 @@ class PosteriorWarp(Warp):
 
     instead = " Or use one of PSTN.as_warp(marginal=images), whose motions depend on no image."
     made_by = "PSTN.as_warp"
-    tries = MappingProxyType({"scale": (1.0, 0.7, 1.4)})
 
     start: Tensor
     factor: Tensor
@@ -83,39 +76,18 @@ class PosteriorWarp(Warp):
         box: str = "outline",
         min_visible: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.padding = checks.one_of("padding", padding, PADDINGS)
-        self.box = checks.one_of("box", box, BOXES)
-        self.min_visible = checks.between("min_visible", min_visible, "[0, 1]")
-        self.family = Affine() if family is None else family
-        if not isinstance(self.family, Family):
-            raise TypeError(f"`family` must be a Family, such as Affine(), got {family!r}.")
-        self.ndim = self.family.ndim
+        super().__init__(Affine() if family is None else family, padding, box, min_visible)
         self.look = _fitting(look, self.family)
         self.needs = frozenset() if look is None else frozenset({"images"})
         self.scale = checks.between("scale", scale, "(0, 10]")
-        self.register_buffer("start", torch.zeros(self.family.dim))
+        self.register_buffer("start", torch.zeros(self.family.dim, dtype=torch.float32))
         self.register_buffer("factor", (_PRIOR * self.family.smooth).float())
         self.measure()
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self.measure()
-
-    @torch.no_grad()
-    def measure(self) -> None:
-        """Measures the pace of the motions; to be called when `start` or `factor` were changed.
-
-        It is that of nine tenths of them, so that an image comes out the same in every batch and in
-        a compiled graph. The others are a little less exact.
-        """
+    def tried(self, generator: torch.Generator) -> Tensor:
         reach = self.scale if self.look is None else self.look.reach * max(1.0, self.scale)
-        draws = torch.randn(_TRIED, self.family.dim, generator=torch.Generator().manual_seed(0))
-        start, factor = self.start.float().cpu(), self.factor.float().cpu()
-        thetas = start + reach * draws @ factor.mT
-        family = copy.deepcopy(self.family).float().cpu()
-        paces = torch.tensor([family.pace(theta[None]) for theta in thetas], dtype=torch.float64)
-        self.pace = Pace(*paces.quantile(_MEASURED, dim=0).tolist())
+        draws = torch.randn(_TRIED, self.family.dim, generator=generator, dtype=torch.float32)
+        return self.start.float().cpu() + reach * draws @ self.factor.float().cpu().mT
 
     def summary(self) -> str:
         """What was learned, in plain words."""
@@ -131,14 +103,6 @@ class PosteriorWarp(Warp):
             f"{figures['rms displacement']:.1%} of the {side} (root mean square)."
         )
 
-    def draw(
-        self,
-        rows: int,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
-    ) -> Plan:
-        return {"z": torch.randn(rows, self.family.dim, generator=generator, device=device)}
-
     def plan(self, batch: Batch, noise: Plan) -> Plan:
         z = self.scale * noise["z"]
         with torch.autocast(z.device.type, enabled=False):  # where points go takes all digits
@@ -147,12 +111,6 @@ class PosteriorWarp(Warp):
                 posterior = self.look(batch.images)
                 z = posterior.mean + posterior.deviation * z.to(posterior.mean)
             return {"theta": self.start.to(z) + z @ self.factor.to(z).mT}
-
-    def field(self, plan: Plan) -> ThetaField:
-        return ThetaField(self.family, plan["theta"], self.pace)
-
-    def identity(self, rows: int, device: torch.device | str | None = None) -> Plan:
-        return {"theta": torch.zeros(rows, self.family.dim, device=device)}
 
     def extra_repr(self) -> str:
         return f"scale={self.scale:g}"

@@ -6,11 +6,11 @@ plain values, and what belongs to a running training hangs on its trainer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from albu_learned.spec import Spec
+from albu_learned.ultralytics.listed import Callbacks, owner
 from albu_learned.ultralytics.session import Session
 
 __all__ = ["AUGMENTED", "EVENTS", "Callbacks", "Hook", "installed", "remove"]
@@ -18,7 +18,6 @@ __all__ = ["AUGMENTED", "EVENTS", "Callbacks", "Hook", "installed", "remove"]
 EVENTS = ("on_pretrain_routine_end", "on_train_epoch_start", "on_train_epoch_end", "teardown")
 SESSION = "albu_learned"  # the trainer's attribute, while it trains
 AUGMENTED = "albu_learned_spec"  # and the one that stays: the spec that it had
-Callbacks = dict[str, list[Callable[..., Any]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +70,7 @@ def _session(trainer: Any) -> Session:
 
 def installed(callbacks: Callbacks) -> Hook | None:
     """The hook among callbacks, if there is one."""
-    for listed in callbacks.values():
-        for each in listed:
-            if isinstance(getattr(each, "__self__", None), Hook):
-                return each.__self__  # type: ignore[attr-defined]
-    return None
+    return owner(callbacks, Hook)
 
 
 def remove(callbacks: Callbacks) -> None:

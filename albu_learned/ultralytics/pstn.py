@@ -19,8 +19,8 @@ from typing import Any
 from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.utils import DEFAULT_CFG
 
-from albu_learned.ultralytics.hook import Callbacks
-from albu_learned.ultralytics.host import LOGGER, RANK, callbacks
+from albu_learned.ultralytics.host import LOGGER, RANK
+from albu_learned.ultralytics.listed import Callbacks, copied, owner
 from albu_learned.ultralytics.pstn_model import PSTNClassificationModel, Recipe, check_settings
 
 __all__ = ["PSTNTrainer"]
@@ -49,15 +49,14 @@ class PSTNTrainer(ClassificationTrainer):
         overrides: dict[str, Any] | None = None,
         _callbacks: Callbacks | None = None,
     ) -> None:
-        overrides = dict(overrides or {})
-        listed = copy.copy(_callbacks) if _callbacks else callbacks.get_default_callbacks()
-        given = overrides.pop("pstn", None)
+        overrides, listed = copied(overrides, _callbacks)
+        given, carried = overrides.pop("pstn", None), owner(listed, _Carried)
         if given is None:
-            self.given = _carried(listed)
+            self.given = None if carried is None else carried.settings
         else:
             self.given = check_settings(given)
-            event = "on_pretrain_routine_start"
-            listed[event] = [*listed.get(event, []), _Carried(self.given).keep]
+            carried = _Carried(self.given)
+            listed.setdefault("on_pretrain_routine_start", []).append(carried.keep)
         super().__init__(cfg, overrides, listed)
 
     def get_model(
@@ -81,11 +80,3 @@ class PSTNTrainer(ClassificationTrainer):
                 f"or be {own}, got {self.given}."
             )
         return own or self.given or check_settings({})
-
-
-def _carried(listed: Callbacks) -> dict[str, Any] | None:
-    for functions in listed.values():
-        for each in functions:
-            if isinstance(getattr(each, "__self__", None), _Carried):
-                return each.__self__.settings  # type: ignore[attr-defined]
-    return None

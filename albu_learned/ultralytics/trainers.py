@@ -5,7 +5,6 @@ They are made here, at the top of a module, so that they can be named in another
 
 from __future__ import annotations
 
-import copy
 from typing import Any, ClassVar
 
 from ultralytics.models.yolo.classify import ClassificationTrainer
@@ -19,8 +18,8 @@ from ultralytics.utils.files import get_latest_run
 from albu_learned.spec import VARIABLE, Spec, as_spec, of_environment
 from albu_learned.ultralytics import find
 from albu_learned.ultralytics.given import check
-from albu_learned.ultralytics.hook import Callbacks, Hook, installed
-from albu_learned.ultralytics.host import callbacks
+from albu_learned.ultralytics.hook import Hook, installed
+from albu_learned.ultralytics.listed import Callbacks, copied
 
 __all__ = [
     "LearnedClassificationTrainer",
@@ -42,10 +41,7 @@ class _Learned:
         overrides: dict[str, Any] | None = None,
         _callbacks: Callbacks | None = None,
     ) -> None:
-        overrides = dict(overrides or {})
-        listed = copy.copy(_callbacks) if _callbacks else callbacks.get_default_callbacks()
-        for event, functions in listed.items():
-            listed[event] = list(functions)
+        overrides, listed = copied(overrides, _callbacks)
         spec = _find(overrides, listed)
         check(spec, self.task)
         Hook(spec).register(listed)

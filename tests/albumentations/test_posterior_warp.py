@@ -9,16 +9,10 @@ import albu_learned as al
 from albu_learned.albumentations import PosteriorWarp
 from albu_learned.albumentations.record import from_record, generator_from
 from tests.albumentations.cases import picture, save, smooth
-from tests.albumentations.test_theta_warp import CENTRES, composed, given, scene
-from tests.cases import posterior_model, some_images
+from tests.albumentations.scenes import boxes_follow, composed, given, points_follow, scene
+from tests.cases import posterior_warp as made
 
 both = pytest.mark.parametrize("form", ["looks", "marginal"])
-
-
-def made(form, **how):
-    model = posterior_model(al.AffineCPAB((2, 2)), prior_std=0.04)
-    images = some_images()
-    return model.as_warp(images, marginal=images if form == "marginal" else None, **how)
 
 
 @both
@@ -29,14 +23,8 @@ def test_mask_boxes_and_points_move_together(form, tmp_path):
     for _ in range(3):
         out = transform(**given(scene()))
         assert list(out["names"]) == ["first", "second"]
-        for number, box in enumerate(np.asarray(out["bboxes"]), 1):
-            rows, columns = np.nonzero(out["mask"] == number)
-            found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-            assert np.abs(np.array(found) - box[:4]).max() <= 1.5
-        for number, point in enumerate(np.asarray(out["keypoints"]), 3):
-            rows, columns = np.nonzero(out["mask"] == number)
-            assert np.abs(np.array([columns.mean(), rows.mean()]) - point[:2]).max() < 1
-        farthest = max(farthest, np.abs(np.asarray(out["keypoints"])[:, :2] - CENTRES).max())
+        boxes_follow(out)
+        farthest = max(farthest, points_follow(out))
     assert farthest > 4
 
 

@@ -13,39 +13,17 @@ from albu_learned import remap
 from albu_learned.albumentations import ThetaWarp, WarpTransform
 from albu_learned.albumentations.record import from_record, generator_from
 from albu_learned.remap import Motion, move_boxes, move_image
-from tests.albumentations.cases import X, boxes, picture, points, smooth
+from tests.albumentations.cases import X, picture, smooth
+from tests.albumentations.scenes import (
+    CENTRES,
+    SIZE,
+    boxes_follow,
+    composed,
+    given,
+    points_follow,
+    scene,
+)
 from tests.toys import FreeShift, ShiftField
-
-SIZE = 256
-CORNERS = np.array([[40, 50, 110, 90], [130, 120, 200, 230]])
-CENTRES = np.array([[60, 200], [180, 60], [128, 128], [220, 200]])
-
-
-def scene():
-    """A mask of two rectangles, 1 and 2, and of small discs, 3 onwards; its boxes and centres."""
-    mask = np.zeros((SIZE, SIZE), np.uint8)
-    for number, (x1, y1, x2, y2) in enumerate(CORNERS, 1):
-        mask[y1:y2, x1:x2] = number
-    y, x = np.mgrid[:SIZE, :SIZE]
-    for number, (cx, cy) in enumerate(CENTRES, 3):
-        mask[(x - cx) ** 2 + (y - cy) ** 2 <= 16] = number
-    return mask
-
-
-def composed(transform, **options):
-    return A.Compose(
-        [transform], bbox_params=boxes("names"), keypoint_params=points(remove_invisible=False)
-    )
-
-
-def given(mask):
-    return {
-        "image": np.repeat(mask[..., None], 3, 2),
-        "mask": mask,
-        "bboxes": CORNERS.astype(np.float32),
-        "names": ["first", "second"],
-        "keypoints": CENTRES.astype(np.float32),
-    }
 
 
 @pytest.mark.parametrize("pool", [0, 32])
@@ -55,19 +33,9 @@ def test_points_and_boxes_land_where_the_mask_does(pool):
     farthest = 0
     for _ in range(6):
         out = transform(**given(scene()))
-        for number, point in enumerate(np.asarray(out["keypoints"]), 3):
-            rows, columns = np.nonzero(out["mask"] == number)
-            if len(rows) > 30 and min(rows.min(), columns.min()) > 0:
-                centre = np.array([columns.mean(), rows.mean()])
-                if max(rows.max(), columns.max()) < SIZE - 1:
-                    assert np.abs(centre - point[:2]).max() < 1
-                    farthest = max(farthest, np.abs(point[:2] - CENTRES[number - 3]).max())
-        for name, box in zip(out["names"], np.asarray(out["bboxes"]), strict=True):
-            shown = np.nonzero(out["mask"] == 1 + (name == "second"))
-            x1, y1, x2, y2 = box[:4]
-            found = [shown[1].min(), shown[0].min(), shown[1].max() + 1, shown[0].max() + 1]
-            overlapped = np.abs(np.array(found) - [x1, y1, x2, y2])
-            assert overlapped.max() <= 1.5 if len(out["names"]) == 2 else True
+        farthest = max(farthest, points_follow(out))
+        if len(out["names"]) == 2:
+            boxes_follow(out)
     assert farthest > 5
 
 

@@ -115,13 +115,10 @@ def test_an_interrupt_leaves_no_task(cluster, tmp_path):
         wait_for((tmp_path / "0").exists)
         signal.pthread_kill(main, signal.SIGINT)
 
-    # In the background of a shell it is ignored, and this would wait for ever.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         run(tasks(1), partial(works.sleep, str(tmp_path)), print, engine="ray")
-    signal.signal(signal.SIGINT, before)
     thread.join()
     assert ray.is_initialized()
     wait_for(lambda: ray.available_resources().get("CPU") == 1)

@@ -6,17 +6,12 @@ import torch
 
 import albu_learned as al
 from albu_learned.kornia import PosteriorWarp
-from tests.cases import posterior_model, some_images
+from tests.cases import posterior_warp as made
+from tests.cases import some_images
 from tests.kornia.extra import noise_of, ours
-from tests.kornia.test_theta_warp import KEYS, POINTS, centre, extent, scene
+from tests.kornia.scenes import CENTRES, KEYS, follow, scene
 
 both = pytest.mark.parametrize("form", ["looks", "marginal"])
-
-
-def made(form, **how):
-    model = posterior_model(al.AffineCPAB((2, 2)), prior_std=0.04)
-    images = some_images()
-    return model.as_warp(images, marginal=images if form == "marginal" else None, **how)
 
 
 @both
@@ -24,14 +19,10 @@ def test_masks_boxes_and_points_move_together(form):
     torch.manual_seed(0)
     augment = ours(PosteriorWarp(made(form), min_visible=0, p=1.0), keys=KEYS)
     images, mask, boxes, points = augment(*scene())
-    assert (points - POINTS).abs().max() > 2
-    for row in range(2):
-        for n in range(2):
-            assert (extent(mask[row, n]) - boxes[row, n]).abs().max() <= 1.5
-        for n in range(3):
-            assert (centre(mask[row, n + 2]) - points[row, n]).abs().max() < 1
+    assert (points - CENTRES).abs().max() > 2
+    follow(mask, boxes, points)
     back = augment.inverse(images, mask, boxes, points)
-    assert (back[3] - POINTS).abs().max() < 0.05
+    assert (back[3] - CENTRES).abs().max() < 0.05
     torch.testing.assert_close(augment(*scene(), params=augment._params)[3], points)
 
 

@@ -7,45 +7,18 @@ import torch
 import albu_learned as al
 from albu_learned.kornia import LearnedAugmentationSequential, ThetaWarp
 from tests.kornia.extra import noise_of, ours
-
-SIZE = 256
-BOXES = torch.tensor([[[40.0, 50, 109, 89], [130, 120, 199, 229]]] * 2)  # last pixels inclusive
-POINTS = torch.tensor([[[60.0, 200], [180, 60], [128, 100]]] * 2)
-KEYS = ["input", "mask", "bbox_xyxy", "keypoints"]
-
-
-def scene():
-    mask = torch.zeros(2, 5, SIZE, SIZE)
-    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
-    for n, (x1, y1, x2, y2) in enumerate(BOXES[0].int().tolist()):
-        mask[:, n, y1 : y2 + 1, x1 : x2 + 1] = 1
-    for n, (cx, cy) in enumerate(POINTS[0].tolist(), 2):
-        mask[:, n] = ((x - cx) ** 2 + (y - cy) ** 2 <= 16).float()
-    return torch.linspace(0, 1, SIZE).expand(2, 3, SIZE, SIZE), mask, BOXES, POINTS
-
-
-def extent(layer):
-    rows, columns = layer.nonzero().unbind(1)
-    return torch.stack([columns.min(), rows.min(), columns.max(), rows.max()]).float()
-
-
-def centre(layer):
-    return layer.nonzero().float().mean(dim=0).flip(0)
+from tests.kornia.scenes import CENTRES, KEYS, RECTANGLES, SCENE, extent, follow, scene
 
 
 def test_masks_boxes_and_points_move_together():
     torch.manual_seed(0)
     augment = ours(ThetaWarp(std=0.03, min_visible=0, p=1.0), keys=KEYS)
     images, mask, boxes, points = augment(*scene())
-    assert (points - POINTS).abs().max() > 5
-    for row in range(2):
-        for n in range(2):
-            assert (extent(mask[row, n]) - boxes[row, n]).abs().max() <= 1.5
-        for n in range(3):
-            assert (centre(mask[row, n + 2]) - points[row, n]).abs().max() < 1
+    assert (points - CENTRES).abs().max() > 5
+    follow(mask, boxes, points)
     assert augment.valid["bbox_xyxy"].all()
     back = augment.inverse(images, mask, boxes, points)
-    assert (back[3] - POINTS).abs().max() < 0.05
+    assert (back[3] - CENTRES).abs().max() < 0.05
     assert (back[0] - scene()[0])[..., 40:-40, 40:-40].abs().max() < 0.02
     assert (back[1] != scene()[1])[..., 40:-40, 40:-40].float().mean() < 0.01
     torch.testing.assert_close(augment(*scene(), params=augment._params)[3], points)
@@ -101,7 +74,7 @@ def test_a_box_that_left_is_marked():
     method = al.ThetaWarp(al.Affine(), min_visible=0.5, padding="zeros")
     method.plan = lambda batch, noise: {"theta": torch.tensor([[0.0, 0, 0.5, 0]] * 2)}
     augment = ours(ThetaWarp(method, p=1.0), keys=["input", "bbox_xyxy"])
-    _, boxes = augment(torch.rand(2, 3, SIZE, SIZE), BOXES)
+    _, boxes = augment(torch.rand(2, 3, SCENE, SCENE), RECTANGLES)
     assert augment.valid["bbox_xyxy"].tolist() == [[False, True]] * 2
     assert boxes[0].tolist() == [[0, 0, 0, 0], [2, 120, 71, 229]]
 
@@ -110,7 +83,7 @@ def test_an_ellipse_grows_less():
     def area(box):
         torch.manual_seed(3)
         augment = ours(ThetaWarp(std=0.05, box=box, p=1.0), keys=["input", "bbox_xyxy"])
-        _, out = augment(torch.rand(2, 3, 32, 32), BOXES / 8)
+        _, out = augment(torch.rand(2, 3, 32, 32), RECTANGLES / 8)
         return ((out[..., 2:] - out[..., :2] + 1).prod(-1)).sum()
 
     assert area("ellipse") < 0.97 * area("outline")

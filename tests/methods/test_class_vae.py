@@ -5,11 +5,12 @@ import torch
 
 import albu_learned as al
 from albu_learned.fitting import Checkpoint
-from albu_learned.methods.class_vae import expect, safety, training
+from albu_learned.methods.class_vae import choices, expect, safety, training
 from albu_learned.methods.class_vae import fit as fitting
 from albu_learned.methods.class_vae.expect import gain
 from albu_learned.methods.class_vae.network import Networks
 from albu_learned.methods.class_vae.samplers import SAMPLERS, mixture
+from albu_learned.methods.class_vae.settings import Settings
 from albu_learned.methods.class_vae.words import summary
 from tests.digits import digits
 from tests.threads import one_thread
@@ -206,15 +207,52 @@ def test_images_that_are_held_out_to_ask_are_learned_from_in_the_end(tmp_path, n
     assert not told.scores.isfinite().any()
 
 
+def test_what_is_asked_about_are_samples_of_known_images(monkeypatch):
+    """Those of the sampler that was chosen, which draws from no image that is held out."""
+    seen = {}
+
+    def asked(sample, images, labels, held, *_):
+        seen.update(samples=sample(labels.repeat(20), seeded()), labels=labels, held=held)
+
+    monkeypatch.setattr(fitting, "gain", asked)
+    how = {**QUICK, "expect": True, "stop": True}  # so that networks stay as they are
+    vae = al.ClassVAE.fit(*digits(), **how, sampler="posterior", temperature=0.0)
+    labels, held = seen["labels"], seen["held"]
+    every = vae.pixels(None, {"z": vae.table.mean, "label": labels}).flatten(1)
+    away = torch.cdist(seen["samples"].flatten(1), every, p=1)
+    away = away.masked_fill(labels.repeat(20)[:, None] != labels, torch.inf)
+    drawn = away.min(dim=1)
+    assert held.sum() == 3
+    assert drawn.values.max() < 1e-3
+    assert drawn.indices.unique().tolist() == (~held).nonzero()[:, 0].tolist()
+
+
+def test_an_answer_is_kept_for_the_samples_that_it_is_of(monkeypatch, tmp_path):
+    answers, train = [], fitting.train
+
+    def stopped(*given):
+        if given[-1] == "all":  # the second training
+            raise KeyboardInterrupt
+        return train(*given)
+
+    monkeypatch.setattr(fitting, "train", stopped)
+    monkeypatch.setattr(fitting, "gain", lambda *_: answers.append(1) or (0.1, 0.1, 0.1))
+    how = {**QUICK, "expect": True, "folder": tmp_path / "vae"}
+    for sampler, count in (("prior", 1), ("prior", 1), ("mixture", 2)):
+        with pytest.raises(KeyboardInterrupt):
+            al.ClassVAE.fit(*digits(), **how, sampler=sampler)
+        assert len(answers) == count
+
+
 def test_who_stops_a_training_and_which_network_it_is_of():
-    usual = fitting.Settings()
+    usual = Settings()
     assert usual.network_for((1, 32, 20)) == "dense"
     assert usual.network_for((3, 20, 33)) == "convolutional"
-    dense, pca = (fitting.Settings(network=name) for name in ("dense", "pca"))
+    dense, pca = (Settings(network=name) for name in ("dense", "pca"))
     assert not dense.stops([[0], [1]])
     assert dense.stops([[0], [1, 2]])
-    assert fitting.Settings(network="dense", stop=True).stops([[0], [1]])
-    assert fitting.Settings(network="convolutional").stops([[0], [1]])
+    assert Settings(network="dense", stop=True).stops([[0], [1]])
+    assert Settings(network="convolutional").stops([[0], [1]])
     assert not pca.stops([[0, 1]])
     stopped = al.ClassVAE.fit(*digits(), **QUICK, stop=True)
     assert "3 were held out." in stopped.about.data
@@ -234,6 +272,17 @@ def test_an_artifact_comes_back_bit_for_bit(quick, tmp_path):
             for vae in (quick, again)
         ]
         assert torch.equal(*samples)
+
+
+@pytest.mark.parametrize(
+    "starts", [[0, 30, 12, 18], [0, 6, 12, 19], [0, 6, 12, 17], [1, 6, 12, 18], [0, 6, 6, 18]]
+)
+def test_an_artifact_whose_classes_begin_elsewhere_is_refused(quick, starts, tmp_path):
+    broken = quick.with_arguments()
+    broken.table.starts.copy_(torch.tensor(starts))
+    broken.save_pretrained(tmp_path / "vae")
+    with pytest.raises(ValueError, match=r"`table\.starts` must rise from 0 to 18"):
+        al.load(tmp_path / "vae")
 
 
 def test_a_seed_repeats_a_fit_and_its_samples(quick):
@@ -377,14 +426,14 @@ def test_a_class_without_images_is_refused_when_it_is_asked_for():
 def test_groups_are_held_out_whole():
     images, labels = digits(12, 2)
     groups = torch.arange(24) // 4
-    sample = fitting._sorted(fitting_sample(images, labels, groups))
-    held, why = fitting._held(sample, fitting.Settings())
+    sample = choices.by_class(fitting_sample(images, labels, groups))
+    held, why = choices.held_out(sample, Settings())
     assert held.any()
     assert not why
     for group in sample.groups.unique():
         assert held[sample.groups == group].float().mean() in (0, 1)
     alone = fitting_sample(images, labels, labels)  # one group a class
-    held, why = fitting._held(alone, fitting.Settings())
+    held, why = choices.held_out(alone, Settings())
     assert not held.any()
     vae = al.ClassVAE.fit(images, labels, groups=labels, **QUICK)
     assert "none held out" in vae.about.data
@@ -530,6 +579,27 @@ def test_what_it_is_asked_to_change_is_checked(quick):
     assert bigger.shape == (2, 1, 19, 9)
 
 
+@pytest.mark.parametrize("labels", ["abc", None, [[0, 1], [2]], ["a"], []])
+def test_labels_that_are_no_numbers_are_named(quick, labels):
+    for ask in (quick.sample, lambda wrong: quick.doubtful(torch.rand(2, 1, 8, 8), wrong)):
+        with pytest.raises((TypeError, ValueError), match=r"`labels` must be .*class number"):
+            ask(labels)
+
+
+def test_what_was_kept_is_read_where_torch_makes_doubles(quick, tmp_path):
+    quick.save_pretrained(tmp_path / "vae")
+    try:
+        torch.set_default_dtype(torch.float64)
+        again = al.load(tmp_path / "vae")
+        assert again.sample([0, 1], generator=seeded()).shape == (2, 1, 8, 8)
+        again.save_pretrained(tmp_path / "again")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name in ("config.json", "model.safetensors"):
+        files = (tmp_path / folder / name for folder in ("vae", "again"))
+        assert len({file.read_bytes() for file in files}) == 1
+
+
 def test_settings_of_a_spec_are_checked_before_there_are_data():
     assert al.ClassVAE.unfitted((1, 12, 12), 3, few="keep", latent=4).latent == 4
     with pytest.raises(ValueError, match="`few`"):
@@ -539,7 +609,7 @@ def test_settings_of_a_spec_are_checked_before_there_are_data():
 
 
 def test_the_paper_s_training_has_its_epochs():
-    settings = fitting.Settings(network="garay-2018")
+    settings = Settings(network="garay-2018")
     assert settings.schedule(10, 1).steps == 200
     assert settings.schedule(50, 1).steps == 300
     assert settings.schedule(250, 1).steps == 875  # 350 epochs of 2.5 batches

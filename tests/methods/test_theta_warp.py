@@ -216,3 +216,24 @@ def test_theta_of_another_family_is_refused():
     method = al.ThetaWarp(al.CPAB((2, 2)))
     with pytest.raises(ValueError, match=r"`theta` .*\(B, 14\).*\(4, 62\)"):
         method.apply(batch(), {"theta": torch.zeros(4, 62)})
+
+
+@pytest.mark.parametrize("wrong", [torch.inf, -torch.inf])
+def test_an_artifact_that_moves_without_end_is_refused(wrong, tmp_path):
+    broken = al.ThetaWarp(al.Affine())
+    broken.factor[0, 1, 2] = wrong
+    broken.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="of this ThetaWarp must be of finite numbers"):
+        al.load(tmp_path)
+
+
+def test_it_is_the_same_where_torch_makes_doubles(tmp_path):
+    first = al.ThetaWarp(al.AffineCPAB((2, 2)), distributions=2)
+    try:
+        torch.set_default_dtype(torch.float64)
+        second = al.ThetaWarp(al.AffineCPAB((2, 2)), distributions=2)
+        second.save_pretrained(tmp_path)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert al.load(tmp_path).pace == second.pace == first.pace
+    assert torch.equal(second.factor, first.factor)

@@ -90,7 +90,7 @@ CALLS = [
     ),
     (lambda: made().loss(X, Y.float()), ValueError, r"`y` must be.*torch.float32"),
     (lambda: made().loss(X, torch.rand(4, 5)), ValueError, r"`y` must be.*\(4, 3\).*\(4, 5\)"),
-    (lambda: made().loss(X, Y + 1), ValueError, r"`labels` must be in 0..2.*got 3"),
+    (lambda: made().loss(X, Y + 1), ValueError, r"`y` must be in 0..2.*got 3"),
     (lambda: made().predict(X, samples=0), ValueError, r"`samples` must be.*>= 1, got 0"),
     (lambda: made().predict(X, chunk=0), ValueError, r"`chunk` must be.*>= 1, got 0"),
     (lambda: made().predict(X, generator=3), TypeError, r"`generator` must be.*got int"),

@@ -378,3 +378,34 @@ def test_cuda_gives_what_the_cpu_gives(family):
         rtol=0,
         atol=1e-3,
     )
+
+
+@pytest.fixture
+def _doubles():
+    """As where somebody has torch make doubles."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("_doubles")
+@pytest.mark.parametrize("family", ["affine", "both"])
+def test_it_learns_and_is_kept_where_torch_makes_doubles(family, tmp_path):
+    made, x = model(FAMILIES[family]), rows(FAMILIES[family])
+    optimizer = torch.optim.SGD(made.parameters(), 0.1)
+    made.loss(x, labels()).backward()
+    optimizer.step()
+    F.cross_entropy(made.eval()(x), labels())
+    assert made.predict(x).dtype == torch.float64
+    found = al.PSTN.tune(
+        lambda std: model(FAMILIES[family], prior_std=std), rows(FAMILIES[family], 8), labels(8),
+        [0.05], steps=1, progress=False,
+    )  # fmt: skip
+    assert found.prior_std == 0.05
+    for name, how in {"looks": {"example": x}, "marginal": {"marginal": x}}.items():
+        warp = made.as_warp(**how)
+        moved = warp(x, generator=seeded(0))
+        warp.save_pretrained(tmp_path / name)
+        again = al.load(tmp_path / name)
+        assert torch.equal(again(x, generator=seeded(0)), moved)
+        assert {tensor.dtype for tensor in again.state_dict().values()} == {torch.float32}

@@ -179,6 +179,9 @@ def test_another_network_is_refused(tmp_path):
         tuned(tmp_path, lambda std: make(std, samples=2))
 
 
+HALVES = torch.arange(8) % 2
+
+
 @pytest.mark.parametrize(
     ("error", "words", "how"),
     [
@@ -221,8 +224,14 @@ def test_another_network_is_refused(tmp_path):
         (ValueError, "`prior_std` must list", {"prior_std": None}),
         (TypeError, "`optimizer` must be a function", {"optimizer": 0.1}),
         (ValueError, "class with two rows", {"given": (torch.rand(3, 1, 8, 8), torch.arange(3))}),
-        (ValueError, "`x` must be images", {"given": (torch.rand(8, 1, 8), torch.arange(8) % 2)}),
-        (ValueError, "labels", {"given": (torch.rand(8, 1, 8, 8), 7 * (torch.arange(8) % 2))}),
+        (ValueError, "`x` must be images", {"given": (torch.rand(8, 1, 8), HALVES)}),
+        (ValueError, "`y` must be in 0", {"given": (torch.rand(8, 1, 8, 8), 7 * HALVES)}),
+        (ValueError, "from 0, got -1", {"given": (torch.rand(8, 1, 8, 8), HALVES - 1)}),
+        (
+            ValueError,
+            "`groups` must be two or more in some class",
+            {"given": (torch.rand(8, 1, 8, 8), HALVES), "groups": HALVES},
+        ),
     ],
 )
 def test_what_cannot_be_tuned(error, words, how):

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 import albu_learned as al
+from albu_learned.pstn.motion import theta_of
 from tests.pstn.models import FAMILIES, classifier, model, perturbed, rows, seeded
 
 every_family = pytest.mark.parametrize("name", FAMILIES)
@@ -32,7 +33,7 @@ def test_it_moves_images_as_the_model_does(name):
     made, images = learned(name), rows(FAMILIES[name])
     warp = made.as_warp()
     with torch.no_grad():
-        expected = made._theta(made.posterior(images), noise_of(warp, 4)[None, :, None])
+        expected = theta_of(made, made.posterior(images), noise_of(warp, 4)[None, :, None])
         assert torch.equal(thetas(warp, images), expected[0, :, 0])
         moved = made.move(images, expected)[0, :, 0]
     torch.testing.assert_close(warp(images, generator=seeded(0)), moved, rtol=0, atol=2e-3)
@@ -87,7 +88,7 @@ def test_each_crop_is_a_warp():
         z = torch.zeros(1, 4, 2, 4)
         z[0, :, crop] = noise_of(warp, 4)
         with torch.no_grad():
-            expected = made._theta(made.posterior(images), z)[0, :, crop]
+            expected = theta_of(made, made.posterior(images), z)[0, :, crop]
         torch.testing.assert_close(thetas(warp, images), expected)
 
 

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from albu_learned.timm import create_loader
 from tests.toys import BoxPaint, ClassPicture, ClassShift, FreeShift, ImageShift
 
 COLOURS = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
@@ -50,6 +51,14 @@ class Squares(Dataset):
 
     def set_epoch(self, epoch):
         self.told.append(epoch)
+
+
+def loader(spec, **options):
+    """Batches of squares, in which nothing moves or colours but the spec."""
+    given = {"input_size": (3, 32, 32), "batch_size": 12, "num_workers": 0, **options}
+    given.setdefault("persistent_workers", given["num_workers"] > 0)  # old releases ask for it
+    still = {"is_training": True, "no_aug": True, "device": torch.device("cpu")}
+    return create_loader(Squares(), spec=spec, **still, **given)
 
 
 def folder_of_images(root, per_class=8):

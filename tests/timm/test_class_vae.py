@@ -17,6 +17,7 @@ from tests.timm.cases import (
     Squares,
     distinct,
     folder_of_images,
+    loader,
     spec_file,
     workers_differ_and_a_seed_repeats,
 )
@@ -24,6 +25,7 @@ from tests.timm.cases import (
 ORDER = ("eel", "cat", "dog")  # of the artifact; the data have cat, dog, eel
 LEFT = {"cat": 16, "dog": 20, "eel": 12}  # where squares begin that are made; real ones at 8
 SCRIPT = Path(__file__).with_name("training.py")
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 HOOK = ("--device-modules", "albu_learned.timm.register")
 
 
@@ -48,14 +50,6 @@ def fit(size):
     return al.ClassVAE.fit(images, labels, latent=4, **how, **options)
 
 
-def loader(spec, **options):
-    given = {"input_size": (3, 32, 32), "batch_size": 12, "num_workers": 0, **options}
-    given.setdefault("persistent_workers", given["num_workers"] > 0)
-    still = {"is_training": True, "no_aug": True, "device": torch.device("cpu")}
-    plain = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    return create_loader(Squares(), spec=spec, **still, **plain, **given)
-
-
 def left(image):
     """The first column that is lit; and the brightest colour."""
     lit = (image.amax(0) > 0.4).any(0).nonzero()
@@ -68,7 +62,7 @@ def test_a_label_gives_a_new_picture_of_its_class_by_name(place, stage, artifact
     resize = ", resize: true" if artifact == "small" else ""
     spec = spec_file(place, f"- {{artifact: {artifact}, p: 1, stage: {stage}{resize}}}")
     torch.manual_seed(0)
-    images, target = next(iter(loader(spec)))
+    images, target = next(iter(loader(spec, **PLAIN)))
     assert distinct(images) == 12  # of three different squares
     assert sorted(set(target.tolist())) == [0, 1, 2]
     for image, label in zip(images, target.tolist(), strict=True):
@@ -81,7 +75,7 @@ def test_a_label_gives_a_new_picture_of_its_class_by_name(place, stage, artifact
 def test_another_size_without_resize_ends_the_training(place, stage):
     spec = spec_file(place, f"- {{artifact: small, p: 1, stage: {stage}}}")
     with pytest.raises(ValueError, match=r"must have the size \(16, 16\) of this ClassVAE, got"):
-        next(iter(loader(spec)))
+        next(iter(loader(spec, **PLAIN)))
 
 
 def test_workers_and_seeds(place):
@@ -94,7 +88,7 @@ def test_real_images_make_up_the_rest(place):
     (entry,) = read(spec).entries
     assert (entry.p, entry.stage) == (0.4, "batch")  # unless told
     torch.manual_seed(0)
-    batches = [next(iter(loader(spec, batch_size=24))) for _ in range(5)]
+    batches = [next(iter(loader(spec, batch_size=24, **PLAIN))) for _ in range(5)]
     columns = [left(image)[0] for images, _ in batches for image in images]
     assert 60 <= sum(column == 8 for column in columns) <= 85  # of 120
     assert set(columns) == {8, 12, 16, 20}

@@ -5,10 +5,10 @@ import torch
 from timm.data import create_transform
 from timm.data.auto_augment import rand_augment_transform
 
-from albu_learned.timm import PosteriorWarp, create_loader, use_in_policies
+from albu_learned.timm import PosteriorWarp, use_in_policies
 from albu_learned.timm.pictures import picture_to
 from tests.cases import posterior_model
-from tests.timm.cases import Squares, distinct, spec_file, square
+from tests.timm.cases import distinct, loader, spec_file, square
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.25, 0.2, 0.3)
 
@@ -53,12 +53,7 @@ def test_in_a_policy(tmp_path):
 
 def first_batch(spec):
     torch.manual_seed(0)
-    options = {"input_size": (3, 32, 32), "batch_size": 12, "is_training": True, "no_aug": True}
-    made = create_loader(
-        Squares(), spec=spec, device=torch.device("cpu"), num_workers=0,
-        persistent_workers=False, mean=MEAN, std=STD, **options,
-    )  # fmt: skip
-    return next(iter(made))
+    return next(iter(loader(spec, mean=MEAN, std=STD)))
 
 
 @pytest.mark.parametrize("stage", ["image", "sample", "batch"])

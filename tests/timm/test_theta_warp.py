@@ -6,32 +6,15 @@ from PIL import Image
 from timm.data import create_transform
 
 import albu_learned as al
-from albu_learned.timm import ThetaWarp, create_loader
+from albu_learned.timm import ThetaWarp
 from tests.timm.cases import (
     NAMES,
-    Squares,
     distinct,
+    loader,
     spec_file,
     square,
     workers_differ_and_a_seed_repeats,
 )
-
-
-def loader(spec, **options):
-    return create_loader(
-        Squares(),
-        spec=spec,
-        **{
-            "input_size": (3, 32, 32),
-            "batch_size": 12,
-            "is_training": True,
-            "no_aug": True,
-            "device": torch.device("cpu"),
-            "num_workers": 0,
-            "persistent_workers": options.get("num_workers", 0) > 0,
-            **options,
-        },
-    )
 
 
 def test_a_picture_is_warped_as_the_core_warps_it():

@@ -103,3 +103,32 @@ def train(task, data, folder, spec, workers=0, still=True, **settings):
     given = {**SETTINGS, **(STILL if still else {}), **settings}
     made.train(data=data, project=str(folder), name="run", **given)
     return record
+
+
+def lit(images):
+    """x1, y1, x2, y2 of what is not black in each image, in pixels."""
+    found = []
+    for image in images.amax(1) > 0.2:
+        rows, columns = image.any(1).nonzero(), image.any(0).nonzero()
+        found.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+    return torch.tensor(found)
+
+
+def corners(boxes):
+    """From x, y, w, h, or x, y, w, h, angle of boxes that lie straight."""
+    half = boxes[:, 2:4] / 2
+    if boxes.shape[1] == 5 and (boxes[:, 4].abs() > 0.7).all():  # width and height swapped
+        half = half.flip(1)
+    return torch.cat([boxes[:, :2] - half, boxes[:, :2] + half], dim=1)
+
+
+def in_step(record):
+    """The boxes of the first epoch as corners, in fractions; raises unless every image has one,
+    around what is lit."""
+    found = []
+    for batch in record.epochs[0]:
+        boxes = corners(batch["bboxes"])
+        assert batch["batch_idx"].tolist() == [0, 1, 2, 3]
+        assert (boxes * SIZE - lit(batch["img"])).abs().max() <= 2
+        found.append(boxes)
+    return torch.cat(found)

@@ -18,6 +18,8 @@ COLOURS = np.array(  # blue, green, red; far from each other and from black
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255], [255, 0, 255]], np.uint8
 )
 PARTS = frozenset({"images", "boxes"})
+RECTANGLES = [(40, 50, 110, 90), (130, 120, 200, 230)]
+JOINTS = np.array([[[60, 70, 2], [100, 60, 2]], [[150, 200, 2], [180, 140, 2]]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -204,3 +206,41 @@ def extent(mask):
     """x1, y1, x2, y2 of the pixels of a mask."""
     y, x = mask.nonzero()
     return np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
+
+
+def marked(with_segments=False):
+    """The label dict of a blue and a green rectangle, each with two red marks as its joints."""
+    image = np.zeros((256, 256, 3), np.uint8)
+    for n, (x1, y1, x2, y2) in enumerate(RECTANGLES):
+        image[y1:y2, x1:x2] = 0
+        image[y1:y2, x1:x2, n] = 255
+    for x, y in JOINTS[..., :2].reshape(-1, 2).astype(int):
+        image[y - 3 : y + 3, x - 3 : x + 3, 2] = 255
+    segments = np.zeros((0, 1000, 2), np.float32)
+    if with_segments:
+        segments = np.stack([_dense(rectangle(*box)) for box in RECTANGLES])
+    boxes = np.array(RECTANGLES, np.float32)
+    made = Instances(boxes, segments, JOINTS.copy(), bbox_format="xyxy", normalized=False)
+    return {"img": image, "instances": made, "cls": np.array([[0.0], [1.0]])}
+
+
+def _dense(corners):
+    steps = np.linspace(0, 1, 100, endpoint=False)[:, None]
+    sides = np.roll(corners, -1, axis=0) - corners
+    points = np.concatenate([a + steps * s for a, s in zip(corners, sides, strict=True)])
+    return points.astype(np.float32)
+
+
+def follow(labels):
+    """Raises unless boxes and joints of `marked` lie where the pixels show them."""
+    image, instances = labels["img"], labels["instances"]
+    instances.convert_bbox("xyxy")
+    assert len(instances) == 2
+    for n, box in enumerate(instances.bboxes):
+        assert np.abs(extent(image[..., n] > 127) - box).max() <= 1.5
+    ys, xs = np.mgrid[:256, :256] + 0.5
+    for x, y in instances.keypoints[..., :2].reshape(-1, 2):
+        near = (image[..., 2] > 127) & (np.hypot(xs - x, ys - y) < 8)
+        assert near.sum() > 15
+        assert abs(xs[near].mean() - x) < 1
+        assert abs(ys[near].mean() - y) < 1

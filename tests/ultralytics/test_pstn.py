@@ -15,6 +15,7 @@ from torch.distributions import Normal, kl_divergence
 from ultralytics import YOLO
 from ultralytics.nn.tasks import ClassificationModel
 
+from albu_learned.pstn.motion import theta_of
 from albu_learned.ultralytics import PSTNTrainer, install
 from albu_learned.ultralytics.host import callbacks
 from albu_learned.ultralytics.pstn_model import PSTNClassificationModel, check_settings
@@ -85,7 +86,9 @@ def test_it_predicts_the_mean_over_motions():
         noise = net.pstn.noise
         posterior = net.pstn.posterior(given["img"])
         every = [
-            net.network(net.pstn.move(given["img"], net.pstn._theta(posterior, one[None]))[0, :, 0])
+            net.network(
+                net.pstn.move(given["img"], theta_of(net.pstn, posterior, one[None]))[0, :, 0]
+            )
             for one in noise
         ]
         expected = torch.stack(every).softmax(-1).mean(0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.toys import FreeShift
-from tests.ultralytics.runs import spec_file, train
+from tests.ultralytics.runs import corners, lit, spec_file, train
 from tests.ultralytics.shapes import BOX, POINTS, SIZE
 
 MOVE = 16  # pixels to the right: the rectangle then touches the border
@@ -23,15 +23,6 @@ def shift(folder, noise=0.0):
     method.shift.data[:] = torch.tensor([MOVE / SIZE, 0.0])
     method.save_pretrained(folder / "shift")
     return f"artifact: {folder / 'shift'}, p: 1"
-
-
-def lit(images):
-    """x1, y1, x2, y2 of what is not black in each image, in pixels."""
-    found = []
-    for image in images.amax(1) > 0.2:
-        rows, columns = image.any(1).nonzero(), image.any(0).nonzero()
-        found.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-    return torch.tensor(found)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +78,6 @@ def test_labels_move_with_pixels(task, stage, data, tmp_path):
         if task == "pose":
             wanted = torch.tensor([[x + MOVE, y] for x, y in POINTS]).float()
             assert torch.allclose(batch["keypoints"][..., :2] * SIZE, wanted, atol=0.1)
-
-
-def corners(boxes):
-    """From x, y, w, h, or x, y, w, h, angle of boxes that lie straight."""
-    half = boxes[:, 2:4] / 2
-    if boxes.shape[1] == 5 and (boxes[:, 4].abs() > 0.7).all():  # width and height swapped
-        half = half.flip(1)
-    return torch.cat([boxes[:, :2] - half, boxes[:, :2] + half], dim=1)
 
 
 def test_pictures_are_warped(data, tmp_path):

@@ -12,22 +12,21 @@ import torch
 from torch import Tensor
 
 from albu_learned import checks
-from albu_learned.batch import Batch, as_floats
+from albu_learned.batch import Batch
 from albu_learned.fitting import Progress, collect, folder_of
 from albu_learned.kinds import Generate
 from albu_learned.method import Plan
-from albu_learned.methods.class_vae import fit as fitting
-from albu_learned.methods.class_vae import safety
+from albu_learned.methods.class_vae import given, safety
+from albu_learned.methods.class_vae.fit import fitted
 from albu_learned.methods.class_vae.loss import LIKELIHOODS
 from albu_learned.methods.class_vae.network import NAMES, Networks
 from albu_learned.methods.class_vae.samplers import SAMPLERS, UNIFORMS, Codes
+from albu_learned.methods.class_vae.settings import Settings
 from albu_learned.methods.class_vae.words import summary
 
 __all__ = ["ClassVAE"]
 
-_SIDES = (8, 128)  # of images, in pixels
 _TRIES = 4  # samples that are looked at before the least bad is taken
-_BLOCK = 1024  # samples that are decoded at a time
 
 
 class ClassVAE(Generate):
@@ -93,13 +92,13 @@ class ClassVAE(Generate):
         resize: bool = False,
     ) -> None:
         super().__init__(resize)
-        self.shape = _shape(shape)
+        self.shape = given.shape(shape)
         self.num_classes = checks.integer("num_classes", num_classes, 1)
         self.network = checks.one_of("network", network, NAMES)
         self.latent = checks.integer("latent", latent, 1)
         self.width = None if width is None else checks.integer("width", width, 2)
         self.likelihood = checks.one_of("likelihood", likelihood, LIKELIHOODS)
-        self.members = _members(members, self.num_classes)
+        self.members = given.members(members, self.num_classes)
         self.codes = checks.integer("codes", codes, 0)
         self.components = checks.integer("components", components, 1)
         self.sampler = checks.one_of("sampler", sampler, SAMPLERS)
@@ -123,13 +122,18 @@ class ClassVAE(Generate):
         )
         self.table = Codes(self.codes, self.num_classes, self.latent, self.components)
         self.register_buffer("scores", torch.zeros(self.codes))
-        # Of each class its network, -1 where it has none, and its number there.
-        network_of = torch.full((self.num_classes,), -1)
-        member_of = torch.zeros(self.num_classes, dtype=torch.int64)
-        for number, own in enumerate(self.members):
-            network_of[own], member_of[own] = number, torch.arange(len(own))
+        network_of, member_of = given.numbers(self.members, self.num_classes)
         self.register_buffer("network_of", network_of, persistent=False)
         self.register_buffer("member_of", member_of, persistent=False)
+        self.float()  # as it is saved, whatever torch makes unless told
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        saved = state_dict.get(f"{prefix}table.starts")
+        if saved is not None and saved.shape == self.table.starts.shape:  # else torch refuses it
+            given.check_starts(saved, self.codes, self._present())
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @classmethod
     @torch.inference_mode(False)
@@ -220,7 +224,7 @@ class ClassVAE(Generate):
             >>> vae.sample(torch.tensor([0, 1])).shape
             torch.Size([2, 1, 8, 8])
         """
-        how = fitting.Settings(
+        how = Settings(
             network=network,
             latent=latent,
             likelihood=likelihood,
@@ -254,7 +258,7 @@ class ClassVAE(Generate):
         make(shape=(1, 8, 8), num_classes=1, codes=1)  # what is wrong is told before the work
         place = folder_of(folder)
         sample = collect(images, labels, classes, groups, how.most, how.seed)
-        return fitting.fitted(make, sample, how, place, device, progress)
+        return fitted(make, sample, how, place, device, progress)
 
     @classmethod
     def unfitted(
@@ -268,8 +272,8 @@ class ClassVAE(Generate):
             classes: how many; None likewise.
             **how: arguments of `fit` that say how.
         """
-        own = {f.name: how.pop(f.name) for f in fields(fitting.Settings) if f.name in how}
-        settings = fitting.Settings(**own)
+        own = {f.name: how.pop(f.name) for f in fields(Settings) if f.name in how}
+        settings = Settings(**own)
         shape = shape or (1, 8, 8)
         return cls(
             shape,
@@ -300,7 +304,7 @@ class ClassVAE(Generate):
     def plan(self, batch: Batch, noise: Plan) -> Plan:
         assert batch.labels is not None
         labels = batch.labels.long()
-        self._check_labels(labels)
+        self._check(labels)
         rows, tries = noise["z"].shape[:2]
         every = labels.repeat_interleave(tries)
         codes = self.table.latent(
@@ -313,24 +317,16 @@ class ClassVAE(Generate):
         if self.reject is None:
             return {"z": codes, "label": labels}
         with torch.no_grad():
-            margin = self._margins(self._decoded(codes, every), every).view(rows, tries)
-        good = margin >= 0
-        chosen = torch.where(good.any(dim=1), good.int().argmax(dim=1), margin.argmax(dim=1))
-        return {
-            "z": codes.view(rows, tries, -1)[torch.arange(rows, device=codes.device), chosen],
-            "label": labels,
-        }
+            margin = self._margins(self._decoded(codes, every), every, self.reject)
+        taken = safety.chosen(margin.view(rows, tries))
+        row = torch.arange(rows, device=codes.device)
+        return {"z": codes.view(rows, tries, -1)[row, taken], "label": labels}
 
     def pixels(self, images: Tensor, plan: Plan) -> Tensor:
         return self._decoded(plan["z"], plan["label"])
 
     def _decoded(self, codes: Tensor, labels: Tensor) -> Tensor:
-        kind = next(self.networks.parameters()).dtype
-        network, member = self.network_of[labels], self.member_of[labels]
-        if len(codes) <= _BLOCK or torch.compiler.is_compiling():
-            return self.networks.made(codes.to(kind), network, member)
-        parts = [torch.split(part, _BLOCK) for part in (codes.to(kind), network, member)]
-        return torch.cat([self.networks.made(*block) for block in zip(*parts, strict=True)])
+        return self.networks.made(codes, self.network_of[labels], self.member_of[labels])
 
     @torch.no_grad()
     def sample(self, labels: Any, *, generator: torch.Generator | None = None) -> Tensor:
@@ -340,8 +336,8 @@ class ClassVAE(Generate):
             labels: (B,) class numbers.
             generator: of the noise; torch's own if None.
         """
-        given = torch.as_tensor(labels, device=self.network_of.device)
-        plan = self.planned(Batch(labels=given), generator)
+        wanted = given.labels(labels, self.network_of.device)
+        plan = self.planned(Batch(labels=wanted), generator)
         return self._decoded(plan["z"], plan["label"])
 
     @torch.no_grad()
@@ -353,76 +349,33 @@ class ClassVAE(Generate):
             labels: (B,) class numbers.
             reject: see the class; its own, or 0.05, if None.
         """
-        batch = Batch(images=images, labels=torch.as_tensor(labels, device=self.scores.device))
+        batch = Batch(images=images, labels=given.labels(labels, self.scores.device))
         self.check(batch)
         assert batch.images is not None
         assert batch.labels is not None
-        self._check_labels(batch.labels.long())
-        if list(batch.images.shape[1:]) != self.shape:
-            raise ValueError(
-                f"`images` must be (B, {', '.join(map(str, self.shape))}) for this ClassVAE, got "
-                f"{tuple(batch.images.shape)}. Resize or convert them."
-            )
-        seen = as_floats(batch.images)
-        checks.require(
-            ((seen >= 0) & (seen <= 1)).all(),
-            "`images` must be floats in [0, 1], or uint8, got others, or NaN. Divide pixels of 0 "
-            "to 255 by 255.",
-        )
+        self._check(batch.labels.long())
+        seen = given.images(batch.images, self.shape)
         share = reject if reject is not None else 0.05 if self.reject is None else self.reject
         return self._margins(seen, batch.labels.long(), share) < 0
 
-    def _margins(self, images: Tensor, labels: Tensor, reject: float | None = None) -> Tensor:
-        """(B,) how far each image is from being rejected, in nats; below 0 it is."""
-        share = self.reject if reject is None else reject
-        assert share is not None
-        every = images.new_full((len(images), self.num_classes), -torch.inf)
-        for label in sorted(label for own in self.members for label in own):
-            every[:, label] = self.look(images, label).score
-        own = every.gather(1, labels[:, None])[:, 0]
-        others = every.scatter(1, labels[:, None], -torch.inf).max(dim=1).values
-        limit = safety.limits(self.scores, self.table.starts, share)[labels]
-        return torch.minimum(own - others, own - limit)
+    def _margins(self, images: Tensor, labels: Tensor, reject: float) -> Tensor:
+        scores = images.new_full((len(images), self.num_classes), -torch.inf)
+        for label in self._present():
+            scores[:, label] = self.look(images, label).score
+        return safety.margins(scores, labels, safety.limits(self.scores, self.table.starts, reject))
+
+    def _check(self, labels: Tensor) -> None:
+        present, names = set(self._present()), self.about.classes or range(self.num_classes)
+        without = [names[label] for label in range(self.num_classes) if label not in present]
+        given.check_labels(labels, self.network_of, without)
+
+    def _present(self) -> list[int]:
+        """The classes that have a network."""
+        return sorted(label for own in self.members for label in own)
 
     def look(self, images: Tensor, label: int) -> safety.Look:
         """What the class of this number makes of images, floats in [0, 1]."""
         return safety.look(self.networks, images, self.network_of[label], self.member_of[label])
 
-    def _check_labels(self, labels: Tensor) -> None:
-        checks.class_numbers(labels, self.num_classes, "this ClassVAE")
-        if sum(map(len, self.members)) < self.num_classes:
-            empty = (self.network_of < 0).nonzero()[:, 0].tolist()
-            names = self.about.classes or range(self.num_classes)
-            checks.require(
-                (self.network_of[labels] >= 0).all(),
-                "`labels` must be classes that this ClassVAE has seen images of, which it has not "
-                f"of {', '.join(repr(names[label]) for label in empty)}. Fit it anew with some, or "
-                "leave rows of these classes out.",
-            )
-
     def extra_repr(self) -> str:
         return f"sampler={self.sampler}, temperature={self.temperature:g}, reject={self.reject}"
-
-
-def _shape(given: Any) -> list[int]:
-    low, high = _SIDES
-    good = isinstance(given, Sequence) and len(given) == 3
-    if not good or not all(low <= side <= high for side in given[1:]):
-        raise ValueError(
-            f"`shape` must be (C, H, W) with sides of {low} to {high} pixels, got {given!r}. "
-            "Resize the images before the fit."
-        )
-    return [checks.integer("shape", number, 1) for number in given]
-
-
-def _members(given: Sequence[Sequence[int]] | None, classes: int) -> list[list[int]]:
-    if given is None:
-        return [[label] for label in range(classes)]
-    members = [[checks.integer("members", label, 0) for label in own] for own in given]
-    flat = [label for own in members for label in own]
-    if not flat or not all(members) or len(set(flat)) < len(flat) or max(flat) >= classes:
-        raise ValueError(
-            f"`members` must name classes from 0 to {classes - 1}, each once, for every network, "
-            f"got {given!r}."
-        )
-    return members

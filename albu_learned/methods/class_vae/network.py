@@ -37,6 +37,7 @@ __all__ = ["NAMES", "Networks"]
 _SMALLEST = 8  # pixels: a side that is shorter is not halved
 _FIRST = -1.0  # log-variance that encoders begin with: sure enough for the decoder to listen
 _DARKEST = 0.02  # that a mean is taken for: images never seen may differ
+_BLOCK = 1024  # codes that are decoded at a time
 _BLUR = 0.1  # deviation of pixels around a linear network's
 Size = tuple[int, int, int]
 
@@ -113,18 +114,29 @@ class Networks(nn.Module):
         logits = run(self.decoder, self._told(z, labels), which)
         if self.base is None:
             return logits
-        return logits + (self.base if which is None else self.base[which])
+        base = self.base if which is None else self.base[which]
+        # In place, for fresh memory costs as much again; but not into numbers of fewer bits.
+        return logits.add_(base) if logits.dtype == base.dtype else logits + base
 
     def pixels(self, z: Tensor, labels: Tensor | None = None, which: Which = None) -> Tensor:
         """(B, G, C, H, W) means of the pixels, in [0, 1]."""
         logits = self.decode(z, labels, which)
-        return logits.clamp(0, 1) if self.linear else logits.sigmoid()
+        return logits.clamp_(0, 1) if self.linear else logits.sigmoid_()
 
     def made(self, z: Tensor, network: Tensor, member: Tensor) -> Tensor:
         """(B, C, H, W) pixels of codes (B, latent), each by its network, for its class there."""
+        given = (z.to(next(self.parameters()).dtype), network, member)
+        if len(z) <= _BLOCK or torch.compiler.is_compiling():
+            return self._made(*given)
+        parts = [torch.split(part, _BLOCK) for part in given]
+        return torch.cat([self._made(*block) for block in zip(*parts, strict=True)])
+
+    def _made(self, z: Tensor, network: Tensor, member: Tensor) -> Tensor:
         if torch.compiler.is_compiling():  # as many networks as rows: no shape depends on labels
             return self.pixels(z[None], member[None], network)[0]
         used, group, counts = torch.unique(network, return_inverse=True, return_counts=True)
+        if len(used) == 1:
+            return self.pixels(z[:, None], member[:, None], self._without_copies(used))[:, 0]
         order = group.argsort(stable=True)
         firsts = counts.cumsum(0) - counts
         place = torch.empty_like(group)

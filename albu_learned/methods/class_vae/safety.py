@@ -17,7 +17,7 @@ from torch import Tensor
 from albu_learned.methods.class_vae.loss import divergence
 from albu_learned.methods.class_vae.network import Networks
 
-__all__ = ["Look", "limits", "look", "memorised"]
+__all__ = ["Look", "chosen", "limits", "look", "margins", "memorised"]
 
 _BLOCK = 256
 _ENOUGH = 10  # real images of a class that say what to expect of it
@@ -66,6 +66,25 @@ def limits(real: Tensor, starts: Tensor, reject: float) -> Tensor:
         own = real[first:last][counted[first:last]]
         found.append(own.quantile(reject) if len(own) >= _ENOUGH else together)
     return torch.stack(found)
+
+
+def margins(scores: Tensor, labels: Tensor, limit: Tensor) -> Tensor:
+    """(B,) how far each image is from being rejected, in nats; below 0 it is.
+
+    Args:
+        scores: (B, classes), how well each class explains it.
+        labels: (B,) its own class.
+        limit: (classes,) the least score of each class.
+    """
+    own = scores.gather(1, labels[:, None])[:, 0]
+    others = scores.scatter(1, labels[:, None], -torch.inf).max(dim=1).values
+    return torch.minimum(own - others, own - limit[labels])
+
+
+def chosen(margin: Tensor) -> Tensor:
+    """(B,) which of the tries (B, tries) is taken: the first good one, or else the least bad."""
+    good = margin >= 0
+    return torch.where(good.any(dim=1), good.int().argmax(dim=1), margin.argmax(dim=1))
 
 
 @torch.no_grad()

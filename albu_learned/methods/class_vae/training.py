@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from albu_learned.batch import as_floats
-from albu_learned.fitting import Checkpoint, seeded
+from albu_learned.fitting import Checkpoint, diverged, in_precision, restore, seeded, state_of
 from albu_learned.methods.class_vae.loss import divergence
 from albu_learned.methods.class_vae.network import Networks
 
@@ -127,7 +126,7 @@ class _Training:
     def _step(self, step: int, rows: Tensor, present: Tensor, noise: Tensor) -> Tensor:
         """One step of all networks, and their losses."""
         pixels, member = self.images.at(rows)
-        with self._cast():
+        with in_precision(self.schedule.precision, self.images.pixels.device):
             mean, log_variance = self.networks.encode(pixels, member)
             z = mean + (0.5 * log_variance).exp() * noise
             logits = self.networks.decode(z, member)
@@ -139,18 +138,10 @@ class _Training:
         loss.sum().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         found = (error + each.sum(dim=1)).detach().double().cpu()
-        if not found.isfinite().all():
-            raise ValueError(
-                f"`learning_rate` must let the training stay finite, but its loss is "
-                f"{found[~found.isfinite()][0].item()} at step {step + 1}, got "
-                f"{self.schedule.learning_rate:g}. Take a third of it."
-            )
+        bad = found[~found.isfinite()]
+        if len(bad):
+            raise diverged(bad[0].item(), step, self.schedule.learning_rate)
         return found
-
-    def _cast(self) -> AbstractContextManager[object]:
-        if self.schedule.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.images.pixels.device.type, dtype=torch.bfloat16)
 
     def _drawn(self, number: int, steps: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For each step of a round: (B, G) numbers of images, which of these are present, and noise
@@ -199,26 +190,17 @@ class _Training:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next round needs."""
-        kept = {f"best.{i}": tensor for i, tensor in enumerate(self.best)}
-        kept |= {f"now.{i}": tensor.detach() for i, tensor in enumerate(self.parameters)}
-        for i, parameter in enumerate(self.parameters):
-            for name, value in self.optimizer.state[parameter].items():
-                kept[f"optimizer.{i}.{name}"] = torch.as_tensor(value)
-        kept |= {"losses": torch.stack(self.losses), "looks": torch.stack(self.looks)}
+        kept = {"losses": torch.stack(self.losses), "looks": torch.stack(self.looks)}
         kept["best_round"] = torch.tensor(self.best_round)
-        return {name: tensor.cpu() for name, tensor in kept.items()}
+        return {**state_of(self.optimizer, self._weights()), **kept}
 
     def load(self, kept: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        with torch.no_grad():
-            for i, parameter in enumerate(self.parameters):
-                parameter.copy_(kept[f"now.{i}"])
-                self.best[i].copy_(kept[f"best.{i}"])
-                start = f"optimizer.{i}."
-                state[i] = {n[len(start) :]: t for n, t in kept.items() if n.startswith(start)}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        restore(self.optimizer, self._weights(), kept)
         self.losses, self.looks = list(kept["losses"]), list(kept["looks"])
         self.best_round = int(kept["best_round"])
+
+    def _weights(self) -> dict[str, Sequence[Tensor]]:
+        return {"best": self.best, "now": self.parameters}
 
 
 @torch.no_grad()

@@ -7,14 +7,13 @@ same bits (on a CPU; the sums of CUDA come in no set order).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from albu_learned.fitting import Checkpoint, seeded
+from albu_learned.fitting import Checkpoint, diverged, in_precision, restore, seeded, state_of
 
 __all__ = ["Schedule", "train"]
 
@@ -45,11 +44,6 @@ class Schedule:
         warm = max(1.0, _WARM * self.steps)
         fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return self.learning_rate * min((step + 1) / warm, 1.0) * fall
-
-    def cast(self, place: torch.device) -> AbstractContextManager[object]:
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(place.type, dtype=torch.bfloat16)
 
 
 def train(
@@ -118,7 +112,7 @@ class _Training:
     def step(self, step: int, loss: Loss) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(step)
-        with self.schedule.cast(self.parameters[0].device):
+        with in_precision(self.schedule.precision, self.losses.device):
             found = loss(seeded(self.schedule.seed, self.name, step))
         self.optimizer.zero_grad(set_to_none=True)
         found.backward()  # type: ignore[no-untyped-call]
@@ -133,11 +127,7 @@ class _Training:
 
     def _check(self, step: int) -> None:
         if not self.losses[: step + 1].isfinite().all():
-            raise ValueError(
-                f"`learning_rate` must let the training stay finite, but its loss is "
-                f"{self.losses[step].item()} at step {step + 1}, got "
-                f"{self.schedule.learning_rate:g}. Take a third of it."
-            )
+            raise diverged(self.losses[step].item(), step, self.schedule.learning_rate)
 
     def averages(self) -> dict[str, Tensor]:
         """The weights that are kept in the end, and how the losses were."""
@@ -151,21 +141,11 @@ class _Training:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step needs."""
-        kept = {f"average.{i}": tensor for i, tensor in enumerate(self.average)}
-        kept |= {f"now.{i}": tensor.detach() for i, tensor in enumerate(self.parameters)}
-        for i, parameter in enumerate(self.parameters):
-            for name, value in self.optimizer.state[parameter].items():
-                kept[f"optimizer.{i}.{name}"] = torch.as_tensor(value)
-        kept["losses"] = self.losses
-        return {name: tensor.cpu() for name, tensor in kept.items()}
+        return {**state_of(self.optimizer, self._weights()), "losses": self.losses.cpu()}
 
     def load(self, kept: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        with torch.no_grad():
-            for i, parameter in enumerate(self.parameters):
-                parameter.copy_(kept[f"now.{i}"])
-                self.average[i].copy_(kept[f"average.{i}"])
-                start = f"optimizer.{i}."
-                state[i] = {n[len(start) :]: t for n, t in kept.items() if n.startswith(start)}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        restore(self.optimizer, self._weights(), kept)
         self.losses.copy_(kept["losses"])
+
+    def _weights(self) -> dict[str, Sequence[Tensor]]:
+        return {"average": self.average, "now": self.parameters}

@@ -7,11 +7,18 @@ from collections.abc import Sequence
 
 from albu_learned.families import AffineCPAB, Family
 
-__all__ = ["Given", "family_for", "refuse_grey"]
+__all__ = ["Given", "checked", "family_for", "refuse_grey"]
 
 Given = Family | int | Sequence[int] | None  # the family, or the cells of an AffineCPAB
 
 _IMAGE = 8  # pixels along a side, from which on a square is taken for an image
+
+
+def checked(given: Family) -> Family:
+    """The family, if it is one."""
+    if not isinstance(given, Family):
+        raise TypeError(f"`family` must be a Family, such as Affine(), got {given!r}.")
+    return given
 
 
 def family_for(given: Given, shape: Sequence[int] | None) -> Family:

@@ -8,11 +8,9 @@ an augmentation shall not drift.
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from dataclasses import fields
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,24 +19,21 @@ from torch import Tensor
 from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.data import Data
-from albu_learned.families import Affine, AffineCPAB, Family, Pace
+from albu_learned.families import Affine, AffineCPAB, Family
 from albu_learned.fitting import Progress, collect, folder_of
-from albu_learned.kinds import Warp
-from albu_learned.kinds.warp import BOXES, PADDINGS
 from albu_learned.method import Plan
 from albu_learned.methods.theta_warp import fit as fitting
 from albu_learned.methods.theta_warp.family import Given, family_for, refuse_grey
-from albu_learned.methods.theta_warp.field import ThetaField
+from albu_learned.methods.theta_warp.family_warp import FamilyWarp
 from albu_learned.methods.theta_warp.words import summary
 
 __all__ = ["ThetaWarp"]
 
-_TRIED, _MEASURED = 128, 0.9
-
+_TRIED = 128  # motions, by which the pace is measured
 _STRONGEST = 0.5  # beyond it a motion takes minutes
 
 
-class ThetaWarp(Warp):
+class ThetaWarp(FamilyWarp):
     """Warps images, masks, boxes, points and series by random motions of a family.
 
     As it is made, its motions are smooth and of no data; `fit` learns from labelled images which
@@ -73,7 +68,6 @@ class ThetaWarp(Warp):
   booktitle = {Artificial Intelligence and Statistics},
   year      = {2016}
 }"""
-    tries = MappingProxyType({"scale": (1.0, 0.7, 1.4)})
 
     factor: Tensor
 
@@ -87,16 +81,7 @@ class ThetaWarp(Warp):
         box: str = "outline",
         min_visible: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.padding = checks.one_of("padding", padding, PADDINGS)
-        self.box = checks.one_of("box", box, BOXES)
-        self.min_visible = checks.between("min_visible", min_visible, "[0, 1]")
-        self.family = AffineCPAB() if family is None else family
-        if not isinstance(self.family, Family):
-            raise TypeError(
-                f"`family` must be a Family, such as AffineCPAB((4, 4)), got {family!r}."
-            )
-        self.ndim = self.family.ndim
+        super().__init__(AffineCPAB() if family is None else family, padding, box, min_visible)
         self.std = _positive("std", std)
         self.scale = _positive("scale", scale)
         if self.scale * self.std > _STRONGEST:
@@ -113,24 +98,11 @@ class ThetaWarp(Warp):
         self.register_buffer("factor", smooth.repeat(self.distributions, 1, 1))
         self.measure()
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self.measure()
-
-    @torch.no_grad()
-    def measure(self) -> None:
-        """Measures the pace of the motions; to be called when `factor` has been changed.
-
-        It is that of nine tenths of them; the others are a little less exact. An image then comes
-        out the same in every batch and in a compiled graph, and no GPU is waited for.
-        """
-        tried = max(_TRIED // self.distributions, 4)
-        draws = torch.randn(tried, self.family.dim, generator=torch.Generator().manual_seed(0))
-        thetas = self.scale * self.std * draws @ self.factor.float().cpu().mT  # (K, tried, dim)
-        family = copy.deepcopy(self.family).float().cpu()
-        paces = [family.pace(theta[None]) for theta in thetas.flatten(0, 1)]
-        found = torch.tensor(paces, dtype=torch.float64).quantile(_MEASURED, dim=0)
-        self.pace = Pace(*found.tolist())
+    def tried(self, generator: torch.Generator) -> Tensor:
+        count = max(_TRIED // self.distributions, 4)
+        draws = torch.randn(count, self.family.dim, generator=generator, dtype=torch.float32)
+        thetas = self.scale * self.std * draws @ self.factor.float().cpu().mT  # (K, count, dim)
+        return thetas.flatten(0, 1)
 
     @classmethod
     def from_prior(
@@ -230,14 +202,6 @@ class ThetaWarp(Warp):
         """What its fit found, in plain words."""
         return summary(self.about)
 
-    def draw(
-        self,
-        rows: int,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
-    ) -> Plan:
-        return {"z": torch.randn(rows, self.family.dim, generator=generator, device=device)}
-
     def plan(self, batch: Batch, noise: Plan) -> Plan:
         factor = self.factor.to(noise["z"].dtype)
         strength = self.scale * self.std
@@ -248,12 +212,6 @@ class ThetaWarp(Warp):
         checks.class_numbers(labels, self.distributions, "this ThetaWarp")
         own = factor[labels]
         return {"theta": strength * torch.einsum("bij,bj->bi", own, noise["z"])}
-
-    def field(self, plan: Plan) -> ThetaField:
-        return ThetaField(self.family, plan["theta"], self.pace)
-
-    def identity(self, rows: int, device: torch.device | str | None = None) -> Plan:
-        return {"theta": torch.zeros(rows, self.family.dim, device=device)}
 
     def extra_repr(self) -> str:
         return f"std={self.std:g}, scale={self.scale:g}, distributions={self.distributions}"
