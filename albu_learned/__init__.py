@@ -18,6 +18,7 @@ from albu_learned.method import load as load
 from albu_learned.methods.class_vae import ClassVAE as ClassVAE
 from albu_learned.methods.psld import LatentDiffusion as LatentDiffusion
 from albu_learned.methods.psld import PSLDInpaint as PSLDInpaint
+from albu_learned.methods.psld import PSLDPool as PSLDPool
 from albu_learned.methods.theta_warp import AlignReport as AlignReport
 from albu_learned.methods.theta_warp import ThetaWarp as ThetaWarp
 from albu_learned.methods.theta_warp import align as align
@@ -46,6 +47,7 @@ __all__ = [
     "Method",
     "Mix",
     "PSLDInpaint",
+    "PSLDPool",
     "PosteriorWarp",
     "Rows",
     "ThetaWarp",

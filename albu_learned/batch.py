@@ -38,6 +38,8 @@ class Batch:
             zeros alone is padding and not valid.
         points: x, y of every point, likewise (N, 2); for series x alone.
         instances: (N, H, W) masks, one for each object of an image.
+        files: the path of the file that each image was read from, where a door knows it and the
+            image is as it was read, but for its size.
 
     Example:
         >>> import torch
@@ -53,6 +55,7 @@ class Batch:
     boxes: Rows | None = None
     points: Rows | None = None
     instances: Rows | None = None
+    files: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("boxes", "points", "instances"):
@@ -71,9 +74,8 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        for field in fields(self):
-            part = getattr(self, field.name)
-            if part is not None:
+        for _, part in _parts(self):
+            if not isinstance(part, tuple):
                 return torch.device((part.values if isinstance(part, Rows) else part).device)
         return torch.device("cpu")
 
@@ -86,6 +88,7 @@ class Batch:
             boxes=self.boxes,
             points=self.points,
             instances=self.instances,
+            files=self.files,
         )
 
     def select(self, rows: Tensor) -> Batch:
@@ -94,6 +97,8 @@ class Batch:
         for name, part in _parts(self):
             if isinstance(part, Rows):
                 chosen[name] = part.select(rows.to(part.image.device))
+            elif isinstance(part, tuple):
+                chosen[name] = tuple(part[row] for row in rows.tolist())
             else:
                 chosen[name] = part[rows.to(part.device)]
         return Batch(**chosen)
@@ -105,6 +110,8 @@ class Batch:
             new = getattr(changed, name)
             if isinstance(part, Rows):
                 merged[name] = part.put(rows.to(part.image.device), new)
+            elif isinstance(part, tuple):
+                merged[name] = part
             else:
                 merged[name] = part.index_copy(0, rows.to(part.device), new.to(part.dtype))
         return Batch(**merged)
@@ -115,7 +122,7 @@ def as_floats(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
-def _parts(batch: Batch) -> list[tuple[str, Tensor | Rows]]:
+def _parts(batch: Batch) -> list[tuple[str, Tensor | Rows | tuple[str, ...]]]:
     named = [(field.name, getattr(batch, field.name)) for field in fields(batch)]
     return [(name, part) for name, part in named if part is not None]
 
@@ -179,7 +186,9 @@ def _coordinates(
 def _check(batch: Batch) -> None:
     parts = _parts(batch)
     for name, part in parts:
-        if not isinstance(part, (Tensor, Rows)):
+        if name == "files":
+            _check_files(part)
+        elif not isinstance(part, (Tensor, Rows)):
             raise TypeError(f"`{name}` must be a torch.Tensor, got {type(part).__name__}.")
     _check_images(batch.images)
     _check_labels(batch.labels)
@@ -187,7 +196,11 @@ def _check(batch: Batch) -> None:
         raise ValueError(
             f"`masks` must be (B, H, W) or (B, M, H, W), got {tuple(batch.masks.shape)}."
         )
-    devices = {name: (p.values if isinstance(p, Rows) else p).device for name, p in parts}
+    devices = {
+        name: (part.values if isinstance(part, Rows) else part).device
+        for name, part in parts
+        if not isinstance(part, tuple)
+    }
     if len(set(devices.values())) > 1:
         raise ValueError(
             "All parts of a Batch must be on one device, got "
@@ -201,6 +214,11 @@ def _check(batch: Batch) -> None:
             + ", ".join(f"{size} {name}" for name, size in sizes.items())
             + "."
         )
+
+
+def _check_files(files: Any) -> None:
+    if not isinstance(files, tuple) or not all(isinstance(file, str) for file in files):
+        raise TypeError(f"`files` must be a tuple of texts, one an image, got {files!r:.60}.")
 
 
 def _check_images(images: Tensor | None) -> None:

@@ -48,6 +48,8 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         citation: BibTeX of the paper.
         instead: what to use where nobody can give what `needs` names; the end of a message.
         made_by: what makes one that has learned, where it is not a `fit` of the class.
+        paths: constructor arguments that are paths; in a spec they are relative to its file.
+        stages: of a training at which it can work; all of its kind if there are none.
         tries: arguments that set how strong it is, with values worth trying on validation images;
             "p" is the share of rows that are changed.
     """
@@ -58,6 +60,8 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
     citation: ClassVar[str] = ""
     instead: ClassVar[str] = ""
     made_by: ClassVar[str] = ""
+    paths: ClassVar[frozenset[str]] = frozenset()
+    stages: ClassVar[tuple[str, ...]] = ()
     tries: ClassVar[Mapping[str, tuple[Any, ...]]] = MappingProxyType({})
 
     def __init__(self) -> None:
@@ -70,7 +74,8 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         for name in ("forward", "check", "apply", "change"):
             if name in cls.__dict__ and not cls.__dict__.get("_base", False):
                 raise TypeError(f"{cls.__name__} must not override `{name}`.")
-        parts = {field.name for field in fields(Batch)}
+        # No host has files at every stage, so a method that reads them goes without as well.
+        parts = {field.name for field in fields(Batch)} - {"files"}
         if isinstance(cls.needs, str) or not set(cls.needs) <= parts:
             raise TypeError(
                 f"`needs` of {cls.__name__} must be a set of parts of a Batch, {sorted(parts)}, "

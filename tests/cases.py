@@ -92,6 +92,20 @@ def inpaint():
     return al.PSLDInpaint(tiny.model(), steps=2, batch=4, settings={"guidance": 1, "polish": 1})
 
 
+POOL = {
+    "gradient to images": "its pixels are read",
+    "dtypes agree": "of half as many bits pixels are others, which are not found",
+    "one graph": "it reads files",
+}
+
+
+def pool():
+    """Of variants of the images below."""
+    from tests import pools
+
+    return al.PSLDPool(pools.of_cases()[0])
+
+
 CASES = [
     Case("ZetaMixup", lambda: al.ZetaMixup(num_classes=2)),
     Case("ZetaMixup top_k", lambda: al.ZetaMixup(gamma=4.0, top_k=3, num_classes=2)),
@@ -122,6 +136,8 @@ CASES = [
 
 if importlib.util.find_spec("diffusers") is not None:  # else there is nothing to try it with
     CASES.append(Case("PSLDInpaint", inpaint, PSLD))
+if importlib.util.find_spec("PIL") is not None:
+    CASES.append(Case("PSLDPool", pool, POOL))
 
 
 def make_batch(rows=4, dtype=torch.float32, size=16, seed=0):

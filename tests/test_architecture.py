@@ -19,7 +19,7 @@ BASE = {"torch", "numpy", "huggingface_hub", "safetensors", "yaml"}
 EXTRAS = {
     "cli": {"typer"},
     "comparison": {"matplotlib", "PIL", "scipy", "tqdm", "typer"},
-    "data": {"PIL"},
+    "data": {"PIL", "cv2"},
     "demo": {"sklearn"},
     "engine": {"ray", "tqdm"},
     "fitting": {"tqdm"},
@@ -27,7 +27,7 @@ EXTRAS = {
     "measures": {"torchmetrics"},
     "preview": {"matplotlib", "PIL"},
     "remap": {"cv2"},
-    "synth": {"PIL", "cv2"},
+    "synth": {"PIL"},
 }
 OF_HOSTS = {"cv2", "pydantic", "PIL", "torchvision"}  # what hosts themselves need
 CORE = {"batch", "rows", "parts", "method", "artifact", "resample", "mixing", "checks"}

@@ -117,3 +117,18 @@ def test_integer_boxes_become_float():
 def test_boxes_of_zeros_are_padding():
     boxes = torch.tensor([[[0.1, 0.1, 0.5, 0.5], [0, 0, 0, 0]]] * 2)
     assert Batch(boxes=boxes).boxes.valid.tolist() == [True, False, True, False]
+
+
+def test_files_go_with_their_images():
+    batch = Batch(images=torch.rand(3, 3, 4, 4), files=("a.png", "b.png", "c.png"))
+    chosen = batch.select(torch.tensor([2, 0]))
+    assert chosen.files == ("c.png", "a.png")
+    assert batch.put(torch.tensor([2, 0]), chosen).files == batch.files
+    assert batch.with_images(batch.images).files == batch.files
+    assert Batch(files=("a.png",)).device == torch.device("cpu")
+    assert len(Batch(files=("a.png", "b.png"))) == 2
+    with pytest.raises(ValueError, match="got 3 images, 1 files"):
+        Batch(images=batch.images, files=("a.png",))
+    for wrong in ("a.png", ["a.png"], (1,)):
+        with pytest.raises(TypeError, match="`files` must be a tuple of texts"):
+            Batch(files=wrong)

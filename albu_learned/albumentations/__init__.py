@@ -9,6 +9,7 @@ from albu_learned.albumentations.collate import MixCollate as MixCollate
 from albu_learned.albumentations.generate import GenerateTransform as GenerateTransform
 from albu_learned.albumentations.mix import MixTransform as MixTransform
 from albu_learned.albumentations.posterior_warp import PosteriorWarp as PosteriorWarp
+from albu_learned.albumentations.psld import PSLDInpaint as PSLDInpaint
 from albu_learned.albumentations.seeding import seed_worker as seed_worker
 from albu_learned.albumentations.theta_warp import ThetaWarp as ThetaWarp
 from albu_learned.albumentations.warp import WarpTransform as WarpTransform
@@ -20,6 +21,7 @@ __all__ = [
     "GenerateTransform",
     "MixCollate",
     "MixTransform",
+    "PSLDInpaint",
     "PosteriorWarp",
     "ThetaWarp",
     "WarpTransform",

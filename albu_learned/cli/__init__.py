@@ -111,11 +111,11 @@ def app() -> "typer.Typer":
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    from albu_learned.cli import fitting, synth
+    from albu_learned.cli import fitting, previewing, synth
     from albu_learned.comparison.command import declare
 
-    fitting.declare(cli, lambda run: _in_one_line(lambda: run(typer.echo)))
-    synth.declare(cli, lambda run: _in_one_line(lambda: run(typer.echo)))
+    for command in (fitting, previewing, synth):
+        command.declare(cli, lambda run: _in_one_line(lambda: run(typer.echo)))
     declare(cli, lambda options: run_compare(options, typer.echo))
 
     @cli.command(context_settings={"ignore_unknown_options": True})

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from albu_learned.cli.stoppable import Say, stoppable
 from albu_learned.synth import write_classes, write_variants
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["declare", "run_synth", "run_variants"]
 
-Say = Callable[[str], object]
 OF_CLASSES = ("per_class", "reject", "temperature")
 _HANDS = ("engine", "jobs", "threads", "gpus", "address")
 OF_VARIANTS = ("artifact", "variants", "ratio", "mask", "steps", "batch", "detector", *_HANDS)
@@ -123,11 +123,8 @@ def _flag(name: str) -> str:
 
 def run_synth(folder: Path, out: Path, per_class: int, how: Mapping[str, Any], say: Say) -> None:
     """The command `synth` of an artifact."""
-    try:
+    with stoppable(out, "written", say):
         written = write_classes(folder, out, per_class, **how)
-    except KeyboardInterrupt:
-        _say_stopped(out, say)
-        raise
     say(written.summary())
 
 
@@ -139,15 +136,8 @@ def run_variants(data: Path, out: Path, given: Mapping[str, Any], say: Say) -> N
     taken = ("artifact", *_ARGUMENTS)
     how = {name: value for name, value in given.items() if name not in taken}
     arguments = {name: given[name] for name in _ARGUMENTS if name in given}
-    try:
+    with stoppable(out, "written", say):
         written = write_variants(data, given["artifact"], out, arguments=arguments, **how)
-    except KeyboardInterrupt:
-        _say_stopped(out, say)
-        raise
     say(written.summary())
     if written.errors:
         raise typer.Exit(1)
-
-
-def _say_stopped(out: Path, say: Say) -> None:
-    say(f"\nStopped. What is written is kept in {out}: the same command goes on from here.")

@@ -11,8 +11,9 @@ from typing import Any
 from albu_learned.artifact import CONFIG, TENSORS
 from albu_learned.comparison.pipeline import Learned, Mixup, Pipeline
 from albu_learned.comparison.recipe import Recipe
-from albu_learned.method import Method
+from albu_learned.method import Method, methods
 from albu_learned.methods.class_vae import ClassVAE
+from albu_learned.methods.psld.ready import MANIFEST
 from albu_learned.methods.theta_warp import ThetaWarp
 from albu_learned.methods.zeta_mixup import ZetaMixup
 from albu_learned.spec import Entry, Given, Step
@@ -93,7 +94,7 @@ class Atom:
     Args:
         tries: the values worth trying of what sets its strength; the first is the default.
         entry: of a spec, where it comes from one.
-        content: what tells the artifact of that entry from others in the same folder.
+        content: what tells the artifact or pool of that entry from others in the same folder.
     """
 
     name: str
@@ -228,11 +229,14 @@ def of_entry(entry: Entry) -> Atom:
     for key, values in entry.tries.items():
         own = entry.p if key == "p" else entry.value(key)
         tries[key] = (own, *(value for value in values if value != own))
-    return Atom(entry.name, str(entry), tries, entry, _content(entry.artifact))
+    return Atom(entry.name, str(entry), tries, entry, _content(entry))
 
 
-def _content(folder: str | None) -> str:
-    files = [Path(folder, name) for name in (CONFIG, TENSORS)] if folder else []
+def _content(entry: Entry) -> str:
+    """Of its artifact, and of the pools that its arguments name."""
+    files = [Path(entry.artifact, name) for name in (CONFIG, TENSORS)] if entry.artifact else []
+    wanted: Any = methods()[entry.name]
+    files += [Path(entry.value(name), MANIFEST) for name in sorted(wanted.paths)]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes() if file.is_file() else b"")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from albu_learned.data.files import listed
+from albu_learned.data.pictures import opened
 
 __all__ = ["alike", "native", "squares", "unreadable"]
 
@@ -100,9 +101,9 @@ def _square(path: Path, size: int) -> Tensor:
 
 def _load(path: Path) -> Any:
     """The picture in RGB, turned the way its camera was held."""
-    image, ops = _pillow()
+    _, ops = _pillow()
     try:
-        with image.open(path) as file:
+        with opened(path) as file:
             return _rgb(ops.exif_transpose(file), file.format)
     except Exception as error:  # a broken file makes Pillow's decoders raise anything
         reason = str(error).removesuffix(".") or type(error).__name__

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Shown", "of", "read"]
+__all__ = ["Shown", "digest", "of", "read"]
 
 
 class Shown(NamedTuple):
@@ -20,6 +21,14 @@ def of(image: Path) -> Path:
     """The label file of an image: the last folder `images` of its path becomes `labels`."""
     images, labels = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
     return Path(labels.join(str(image).rsplit(images, 1))).with_suffix(".txt")
+
+
+def digest(image: bytes, labels: str | None = None) -> str:
+    """What tells an image file, and its labels if they are given, from others."""
+    found = hashlib.sha256(image)
+    if labels is not None:
+        found.update(b"\n" + labels.encode())
+    return found.hexdigest()[:16]
 
 
 def read(file: Path, count: int) -> tuple[list[Shown], list[str]]:

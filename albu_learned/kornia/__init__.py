@@ -24,6 +24,7 @@ from albu_learned.kornia.container import (
 )
 from albu_learned.kornia.generate import ClassVAE as ClassVAE
 from albu_learned.kornia.generate import GenerateTransform as GenerateTransform
+from albu_learned.kornia.generate import PSLDInpaint as PSLDInpaint
 from albu_learned.kornia.mix import MixTransform as MixTransform
 from albu_learned.kornia.mix import ZetaMixup as ZetaMixup
 from albu_learned.kornia.warp import PosteriorWarp as PosteriorWarp
@@ -35,6 +36,7 @@ __all__ = [
     "GenerateTransform",
     "LearnedAugmentationSequential",
     "MixTransform",
+    "PSLDInpaint",
     "PosteriorWarp",
     "ThetaWarp",
     "WarpTransform",

@@ -77,7 +77,8 @@ def _objects(args: tuple[Any, ...], keys: list[DataKey]) -> Tensor | None:
 
 
 def _batch_of(args: tuple[Any, ...], keys: list[DataKey], module: Learned, params: Params) -> Batch:
-    """What an operation may plan from: the first images; the first labels and boxes if needed."""
+    """What an operation may plan from: the first images; the first labels, boxes and masks if
+    needed."""
     needs = module.method.needs | ({"labels"} if module.method.kind == "generate" else set())
     found: dict[str, Any] = {}
     for value, key in zip(args, keys, strict=True):
@@ -89,6 +90,8 @@ def _batch_of(args: tuple[Any, ...], keys: list[DataKey], module: Learned, param
             rows = parts.boxes(value, frame(params)).boxes
             assert rows is not None
             found.setdefault("boxes", rows.take(rows.valid.nonzero()[:, 0]))
+        elif key == DataKey.MASK and "instances" in needs:
+            found.setdefault("instances", parts.outlines(value, len(params["batch_prob"])))
     return Batch(**found)
 
 

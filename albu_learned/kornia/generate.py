@@ -14,7 +14,9 @@ from albu_learned.kinds import Generate
 from albu_learned.kornia import parts
 from albu_learned.kornia.learned import Learned, Params
 from albu_learned.method import Method, hold
-from albu_learned.methods import class_vae
+from albu_learned.methods import class_vae, psld
+
+_ROUNDING = 1e-3  # by which pixels may be beyond [0, 1]
 
 
 class GenerateTransform(Learned, IntensityAugmentationBase2D):
@@ -51,6 +53,8 @@ class GenerateTransform(Learned, IntensityAugmentationBase2D):
     def apply_transform(
         self, input: Tensor, params: Params, flags: Any, transform: Tensor | None = None
     ) -> Tensor:
+        if "images" in self.method.needs:
+            _check_range(input, type(self.method).__name__)
         changed = self.change(params, parts.images(input)).images
         assert changed is not None
         return changed
@@ -106,4 +110,53 @@ class ClassVAE(GenerateTransform):
             keepdim=keepdim,
             classes=classes,
             resize=resize,
+        )
+
+
+class PSLDInpaint(GenerateTransform):
+    """Makes the background of images anew around their boxes; see `albu_learned.PSLDInpaint`.
+
+    It reads images and boxes, so it stands in our container, directly in its list, before anything
+    that takes pixels out of [0, 1]. What lies in boxes stays bit by bit, and boxes and labels as
+    they are. An image takes seconds to minutes, so make variants once for a training, by
+    `albu-learned synth`. No gradient passes.
+
+    Args:
+        method: a `PSLDInpaint`, or its folder.
+        p: probability for each image.
+        same_on_batch: draw the noise once for the whole batch.
+        keepdim: return (C, H, W) for (C, H, W).
+        **arguments: other values than the method's own of what a `PSLDInpaint` takes, such as
+            `steps`, `mask` or `batch`. With protect="instances" objects are the channels of the
+            first mask (B, N, H, W).
+
+    Example:
+        >>> from albu_learned.kornia import LearnedAugmentationSequential, PSLDInpaint
+        >>> vary = PSLDInpaint("my_artifact", p=0.5, steps=50)               # doctest: +SKIP
+        >>> augment = LearnedAugmentationSequential(                         # doctest: +SKIP
+        ...     vary, data_keys=["input", "bbox_xyxy"])
+        >>> images, boxes = augment(images, boxes)                           # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        method: psld.PSLDInpaint | str | Path,
+        *,
+        p: float = 0.5,
+        same_on_batch: bool = False,
+        keepdim: bool = False,
+        **arguments: Any,
+    ) -> None:
+        held = hold(method, psld.PSLDInpaint, **arguments)
+        super().__init__(held, p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+
+
+def _check_range(images: Tensor, name: str) -> None:
+    if images.numel() == 0:
+        return
+    low, high = images.aminmax()
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise ValueError(
+            f"Images must have values in [0, 1] for {name}, which looks at them, got {low:g} to "
+            f"{high:g}. Put it before K.Normalize; clamp what a resampling overshot."
         )

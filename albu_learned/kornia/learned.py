@@ -19,7 +19,7 @@ from albu_learned.kinds import Warp
 from albu_learned.method import Method, Plan, hold
 
 Params = dict[str, Any]
-_KEYS = {"images": "input", "labels": "class", "boxes": "bbox"}
+_KEYS = {"images": "input", "labels": "class", "boxes": "bbox", "instances": "mask"}
 CONTAINER = "albu_learned.kornia.LearnedAugmentationSequential"
 
 

@@ -35,6 +35,20 @@ def masks_back(changed: Batch, like: Tensor) -> Tensor:
     return masks if masks.is_floating_point() else masks.view(like.dtype)
 
 
+def outlines(value: Any, count: int) -> Rows:
+    """The objects of each image, of masks (B, N, H, W) with a channel for each; empty channels are
+    left out."""
+    if not isinstance(value, Tensor) or value.ndim != 4 or len(value) != count:
+        got = tuple(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise ValueError(
+            f"`mask` must be (B, N, H, W) with a channel for each object of {count} images to be "
+            f"looked at, got {got}."
+        )
+    inside = value > 0.5
+    image, channel = inside.flatten(2).any(dim=2).nonzero().unbind(dim=1)
+    return Rows.at(inside[image, channel].to(torch.uint8), image, count)
+
+
 _BITS = {
     torch.float16: torch.int16,
     torch.bfloat16: torch.int16,

@@ -10,6 +10,8 @@
       - method: ZetaMixup            # or a method by name, with its own arguments
         gamma: 4.0
         try: {gamma: [2.8, 4, 6]}    # what `compare` chooses from; a training takes what is above
+      - method: PSLDPool
+        pool: more_cells             # a path, relative to this file as well
       - method: ThetaWarp
         family: {CPAB: {cells: [3, 3]}}  # a part of a method, with its own arguments
         fit: {partners: 5}           # in `compare` alone: fitted anew to the training images of

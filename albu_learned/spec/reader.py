@@ -113,13 +113,16 @@ class _Reader:
         known = (*COMMON, *(parameters(wanted) if made else _resizable(wanted)))
         fits = ("fit",) if made and hasattr(wanted, "fit") else ()
         self._check_known(keys, name, ("method" if made else "artifact", *known, "try", *fits))
+        for key in sorted(wanted.paths - keys.keys()) if made else ():
+            self._fail(keys["method"], f"{name} must have the key `{key}`, the path of a folder.")
         if "fit" in keys:
             self._check_fit(keys, wanted)
         stage, p = _DEFAULTS[wanted.kind]
         stage = getattr(wanted, "stage", stage)
         p = (wanted.tries.get("p") or (p,))[0]  # what a method would try first, if it has a say
         values = {key: self._value(keys[key]) for key in known if key in keys}
-        stage = self._stage(keys, wanted.kind, values.pop("stage", stage))
+        values |= {key: str(self._folder(keys[key], key)) for key in wanted.paths if key in keys}
+        stage = self._stage(keys, wanted, values.pop("stage", stage))
         entry = Entry(
             name=name,
             kind=wanted.kind,
@@ -207,10 +210,10 @@ class _Reader:
             "in `modules`.",
         )
 
-    def _folder(self, node: yaml.Node) -> Path:
+    def _folder(self, node: yaml.Node, key: str = "artifact") -> Path:
         given = self._value(node)
         if not isinstance(given, str) or not given:
-            self._fail(node, f"`artifact` must be the folder of one, got {given!r}.")
+            self._fail(node, f"`{key}` must be the folder of one, got {given!r}.")
         return (self.path.parent / Path(given).expanduser()).resolve()
 
     def _artifact_type(self, node: yaml.Node) -> str:
@@ -219,11 +222,18 @@ class _Reader:
         except (ValueError, TypeError, OSError) as error:
             raise type(error)(f"{self._at(node)}: `artifact`: {error}") from None
 
-    def _stage(self, keys: dict[str, yaml.Node], kind: str, stage: Any) -> str:
+    def _stage(self, keys: dict[str, yaml.Node], wanted: type[Method], stage: Any) -> str:
+        kind = wanted.kind
         if stage not in STAGES:
             near = checks.nearest(stage, STAGES)
             rule = f"`stage` must be one of {', '.join(STAGES)}, got {stage!r}.{near}"
             self._fail(keys["stage"], rule)
+        if wanted.stages and stage not in wanted.stages:
+            self._fail(
+                keys["stage"],
+                f"`stage` of {wanted.__name__} must be {' or '.join(wanted.stages)}, got {stage}: "
+                "it knows images as they were read.",
+            )
         if kind == "mix" and stage != "batch":
             self._fail(
                 keys["stage"], f"`stage` of a mix must be batch, got {stage}: it mixes rows."

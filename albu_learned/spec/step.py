@@ -14,7 +14,7 @@ from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.batch import Batch
-from albu_learned.kinds import Mix
+from albu_learned.kinds import Generate, Mix
 from albu_learned.method import Method, Plan
 from albu_learned.spec.entry import Entry
 
@@ -99,11 +99,17 @@ class Step:
             rows = self.choose(len(batch))
             if len(rows) == 0:
                 return batch, 0
-            if len(rows) == len(batch):
-                return self.method.apply(batch, self.plan(batch)), len(rows)
-            chosen = batch.select(rows)
-            changed = self.method.apply(chosen, self.plan(chosen))
-            return batch.put(rows, changed), len(rows)
+            chosen = batch if len(rows) == len(batch) else batch.select(rows)
+            plan = self.plan(chosen)
+            made: Batch = self.method.apply(chosen, plan)
+            count = self.changed(plan)
+            return made if chosen is batch else batch.put(rows, made), count
+
+    def changed(self, plan: Plan) -> int:
+        """How many rows a plan changes."""
+        if isinstance(self.method, Generate):
+            return self.method.changed(plan)
+        return len(next(iter(plan.values())))
 
     def _mix(self, method: Mix, batch: Batch) -> tuple[Batch, int]:
         fires = bool(torch.rand(()) < self.entry.p) and len(batch) > 1
@@ -139,7 +145,8 @@ class Step:
             return batch
         checks.hard_labels(self.method, batch)
         checks.class_numbers(batch.labels.long(), len(self.order), "the classes of the artifact")
-        return Batch(images=batch.images, labels=self.order[batch.labels.long()], boxes=batch.boxes)
+        labels = self.order[batch.labels.long()]
+        return Batch(images=batch.images, labels=labels, boxes=batch.boxes, files=batch.files)
 
 
 def check_needs(entry: Entry, method: Method, given: Given) -> None:

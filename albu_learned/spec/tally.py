@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from albu_learned.kinds import Generate
+from albu_learned.method import methods
 from albu_learned.spec.entry import Entry
 
 __all__ = ["Tally"]
@@ -35,12 +37,25 @@ class Tally:
         for entry, shown, changed in zip(self.entries, self.shown, self.changed, strict=True):
             if not entry.active(epoch) or entry.p == 0 or changed:
                 continue
-            if shown and (1 - entry.p) ** shown > BY_CHANCE:
+            if shown and (1 - entry.p) ** _reach(entry, shown) > BY_CHANCE:
                 continue
             seen = f"none of {shown} rows" if shown else "nothing: it was never called"
             raise RuntimeError(
                 f"{entry.where}: {entry.name} must change rows of the {entry.stage} with "
-                f"p={entry.p:g}, but in epoch {epoch} it changed {seen}. Something has removed it "
-                "from the pipeline, so the training was stopped."
+                f"p={entry.p:g}, but in epoch {epoch} it changed {seen}. {_why(entry, shown)}, "
+                "so the training was stopped."
             )
         self.clear()
+
+
+def _reach(entry: Entry, shown: int) -> float:
+    """How many of the rows it could have changed."""
+    method = entry.build() if entry.kind == "generate" else None
+    return method.reach(shown) if isinstance(method, Generate) else shown
+
+
+def _why(entry: Entry, shown: int) -> str:
+    made = methods().get(entry.name)
+    if shown and made is not None and issubclass(made, Generate):
+        return made.idle
+    return Generate.idle

@@ -8,7 +8,6 @@ difference where the work was stopped, or how many images of each class were ask
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -21,7 +20,8 @@ from torch import Tensor
 
 from albu_learned import checks, resample
 from albu_learned.artifact import write_atomically
-from albu_learned.fitting import Progress, device_of, told
+from albu_learned.data.pictures import encoded, pillow
+from albu_learned.fitting import Progress, add_tensor, device_of, seed_for, told
 from albu_learned.method import Method
 from albu_learned.parts import describe
 from albu_learned.synth.makers import TRIES, Maker, class_names, known_classes, maker_of
@@ -128,7 +128,7 @@ def write_classes(
     folders, place = folders_of(classes), Path(out)
     facts = _facts(maker, seed)
     maker.method.to(device_of(device))
-    _pillow()  # without it there is no need to begin
+    pillow()  # without it there is no need to begin
     with opened(place, classes, folders, facts, per_class) as store:
         before, total = len(store.rows), per_class * len(known)
         with told(progress, before, total, "writing", "image") as tell:
@@ -160,7 +160,7 @@ def _write(store: Store, maker: Maker, seed: int, label: int, block: int, per_cl
     missing = [number for number in numbers if not store.has(label, number)]
     if not missing:
         return 0
-    seeds = [_seed(seed, label, block, number) for number in range(TRIES)]
+    seeds = [seed_for(f"{seed}/{label}/{block}/{number}") for number in range(TRIES)]
     images, tries, doubtful = maker.block(label, BLOCK, seeds)
     images = resample.to_dtype(images, torch.uint8)
     store.path(label, first).parent.mkdir(exist_ok=True)
@@ -179,19 +179,13 @@ def _write(store: Store, maker: Maker, seed: int, label: int, block: int, per_cl
     return len(missing)
 
 
-def _seed(*parts: int) -> int:
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
 def _facts(maker: Maker, seed: int) -> dict[str, Any]:
     """What the images depend on; that of the method in parts that a message can name."""
     method = maker.method
     arguments = describe(method)["arguments"]
     digest = hashlib.sha256()
     for name, tensor in sorted(method.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        add_tensor(digest, name, tensor)
     told_apart = {name: arguments.pop(name, None) for name in ("sampler", "temperature")}
     rest = json.dumps([arguments, method.about.classes], sort_keys=True).encode()
     digest.update(rest)
@@ -207,23 +201,9 @@ def _facts(maker: Maker, seed: int) -> dict[str, Any]:
 
 def _png(image: Tensor) -> bytes:
     """(C, H, W) uint8 as the content of a file."""
-    pillow, content = _pillow(), io.BytesIO()
     if image.shape[0] not in (1, 3):
         raise ValueError(
             f"`method` must make images of 1 or 3 channels to be written, got {image.shape[0]}. "
             "Use it in a pipeline."
         )
-    pixels: Any = image[0].numpy() if image.shape[0] == 1 else image.permute(1, 2, 0).numpy()
-    pillow.fromarray(pixels).save(content, format="PNG")
-    return content.getvalue()
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'Image files need Pillow. Install it with pip install "albu_learned[cli]".',
-            name=error.name,
-        ) from error
-    return Image
+    return encoded((image[0] if image.shape[0] == 1 else image.permute(1, 2, 0)).numpy())

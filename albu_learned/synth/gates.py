@@ -8,17 +8,38 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["auc", "nearest", "patches", "psnr", "sharpness", "thumb", "told_apart", "unpacked"]
+from albu_learned.engine.task import environment
+
+__all__ = [
+    "auc",
+    "finder",
+    "nearest",
+    "patches",
+    "psnr",
+    "sharpness",
+    "thumb",
+    "told_apart",
+    "unpacked",
+]
 
 SIDE = 16  # pixels of a thumbnail
 _TRIES = 20  # places that are tried for a patch of background
 _SMALLEST = 4  # pixels of the side of a patch that has a sharpness
+
+
+def finder(weights: str, classes: Sequence[str], device: str) -> Any:
+    """A YOLO model that says which objects it finds. Ultralytics is imported as if there were no
+    network, so that it does not look for one; where it was imported before, it has done so."""
+    with environment(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false"):
+        from albu_learned.ultralytics.finding import Finder
+    return Finder(weights, classes, device)
 
 
 def psnr(made: Tensor, original: Tensor, keep: Tensor) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from albu_learned.synth.pictures import pillow
+from albu_learned.data.pictures import pillow
 
 __all__ = ["Thing", "kept_lines", "outlines", "things_in"]
 

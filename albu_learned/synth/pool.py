@@ -11,35 +11,33 @@
     .synth.strip.N    parts of the contact sheet
     .synth.lock       held by the process that writes
 
-Every file is written whole or not at all: labels first, then the image, then its line. So the
-process may be killed at any moment: what has no line is made again, and comes out the same.
+The process may be killed at any moment, see `albu_learned.synth.begun`: labels are written first,
+then the image, then its line. What has no line is made again, and comes out the same.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from albu_learned.artifact import refuse_file, write_atomically
+from albu_learned.artifact import write_atomically
 from albu_learned.data import label_file
 from albu_learned.data.files import listed
-from albu_learned.lock import alone
+from albu_learned.methods.psld.ready import MANIFEST
+from albu_learned.synth.begun import ROWS, add_lines, begun, read_lines, unfinished
 from albu_learned.synth.sources import Source
-from albu_learned.synth.store import FACTS, LOCK, ROWS
 from albu_learned.synth.varying import Made
 
 __all__ = ["Pool", "opened"]
 
 Row = dict[str, Any]
-MANIFEST, DATA, LIST, SHEET = "manifest.json", "data.yaml", "train.txt", "contact.png"
+DATA, LIST, SHEET = "data.yaml", "train.txt", "contact.png"
 STRIP = ".synth.strip."
 _OURS = (MANIFEST, DATA, LIST, SHEET)
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")  # as write_atomically names them
 
 
 class Pool:
@@ -75,10 +73,7 @@ class Pool:
                 _write(self.out / f"{STRIP}{source.content}", one.strip)
             rows.append({"source": name, "variant": one.variant, "content": source.content})
             rows[-1] |= one.facts
-        with open(self.out / ROWS, "ab") as file:
-            file.write("".join(map(_line, rows)).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        add_lines(self.out, map(_line, rows))
         self.rows |= {_key(row): row for row in rows}
 
     def finish(self, variants: int) -> None:
@@ -94,14 +89,8 @@ class Pool:
     def read(self) -> None:
         """What is known of the variants that are there; those that are gone, whose source is now
         another, or whose line is not whole, are forgotten."""
-        _remove_temporary(self.out)
-        if not (self.out / ROWS).is_file():
-            return
-        content = (self.out / ROWS).read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            write_atomically(self.out / ROWS, whole)
-        for line in whole.splitlines():
+        _remove_unfinished(self.out)
+        for line in read_lines(self.out):
             row = json.loads(line)
             if self._is_true(row):
                 self.rows[_key(row)] = row
@@ -138,23 +127,13 @@ def opened(
         facts: what the variants depend on, as JSON values.
         variants: how many of each image, no fewer than before.
     """
-    refuse_file("out", out)
-    if not (out / FACTS).is_file():
-        _refuse_foreign(out, frozenset())
-    out.mkdir(parents=True, exist_ok=True)
-    with alone(out, out / LOCK, "writing images"):
-        before = _before(out, facts)
-        if variants < before:
-            raise ValueError(
-                f"`variants` must be at least {before} for {str(out)!r}, which was begun with that "
-                f"many, got {variants}. Choose another folder for fewer."
-            )
-        known = {source.variant(k) for source in sources for k in range(variants)}
+
+    def refuse(before: int) -> None:
+        wanted = range(variants if before else 0)
+        _refuse_foreign(out, frozenset(source.variant(k) for source in sources for k in wanted))
+
+    with begun(out, facts, "variants", "variants", variants, refuse):
         pool = Pool(out, sources)
-        _refuse_foreign(out, frozenset(known))
-        if variants > before:
-            content = {"facts": facts, "variants": variants}
-            write_atomically(out / FACTS, json.dumps(content, indent=2).encode())
         pool.read()
         yield pool
 
@@ -176,22 +155,6 @@ def _remove(image: Path) -> None:
     """The image goes first: without its label it would be taken for one that shows nothing."""
     image.unlink(missing_ok=True)
     label_file.of(image).unlink(missing_ok=True)
-
-
-def _before(out: Path, facts: Mapping[str, Any]) -> int:
-    """How many variants are wanted already: 0 in a new folder."""
-    if not (out / FACTS).is_file():
-        return 0
-    kept = json.loads((out / FACTS).read_text(encoding="utf-8"))
-    old, new = kept["facts"], json.loads(json.dumps(facts))
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    if names:
-        differ = "; ".join(f"{name} ({old.get(name)}, now {new.get(name)})" for name in names)
-        raise ValueError(
-            f"`out` must be new, or hold variants of the same settings, got {str(out)!r}, where "
-            f"they differ in {differ}. Give what was given, or choose another folder."
-        )
-    return int(kept["variants"])
 
 
 def _files(out: Path) -> Iterator[PurePosixPath]:
@@ -220,8 +183,8 @@ def _label(image: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(label_file.of(Path("/", image)).relative_to("/").as_posix())
 
 
-def _remove_temporary(out: Path) -> None:
-    """What a killed process has left unfinished."""
+def _remove_unfinished(out: Path) -> None:
+    """Removes what a killed process was writing."""
     for name in _files(out):
-        if _TEMPORARY.fullmatch(name.name):
+        if unfinished(name.name):
             (out / name).unlink()

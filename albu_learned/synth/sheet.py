@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from albu_learned.synth.pictures import encoded, pillow
+from albu_learned.data.pictures import encoded, pillow
 
 __all__ = ["joined", "strip"]
 

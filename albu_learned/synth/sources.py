@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -107,9 +106,8 @@ def _source(path: Path, name: str, classes: int) -> Source:
     if problems:
         raise ValueError(f"its labels: {listed(problems, 2)}")
     text = place.read_text(encoding="utf-8") if place.is_file() else ""
-    digest = hashlib.sha256(path.read_bytes())
-    digest.update(b"\n" + text.encode())
-    return Source(name, path, digest.hexdigest()[:16], text, things_in(text))
+    content = label_file.digest(path.read_bytes(), text)
+    return Source(name, path, content, text, things_in(text))
 
 
 def _check_apart(sources: list[Source], file: Path) -> None:

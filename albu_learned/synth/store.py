@@ -6,8 +6,7 @@
     .synth.rows               lines of the images so far, until manifest.csv is there
     .synth.lock               held by the process that writes
 
-Images, manifest and facts are written whole or not at all. A line is added after its image, and one
-that is cut off is forgotten, so the process may be killed at any moment. There is no hidden folder:
+The process may be killed at any moment, see `albu_learned.synth.begun`. There is no hidden folder:
 torchvision's ImageFolder would take it for a class.
 """
 
@@ -15,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from albu_learned.artifact import refuse_file, write_atomically
+from albu_learned.artifact import write_atomically
 from albu_learned.data.files import listed
-from albu_learned.lock import alone
+from albu_learned.synth.begun import FACTS, ROWS, add_lines, begun, read_lines, unfinished
 
 __all__ = ["MANIFEST", "Row", "Store", "opened"]
 
-MANIFEST, FACTS, ROWS, LOCK = "manifest.csv", ".synth.json", ".synth.rows", ".synth.lock"
+MANIFEST = "manifest.csv"
 _COLUMNS = ("file", "class", "seed", "row", "tries", "doubtful")
 
 
@@ -81,10 +79,7 @@ class Store:
     def add(self, rows: Iterable[Row]) -> None:
         """Notes images that have been written."""
         new = list(rows)
-        with open(self.out / ROWS, "ab") as file:
-            file.write("".join(row.line() for row in new).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        add_lines(self.out, (row.line() for row in new))
         self.rows.update({(row.label, row.number): row for row in new})
 
     def finish(self) -> None:
@@ -101,7 +96,7 @@ class Store:
 
     def read(self) -> None:
         """What is known of the images that are there; those that are gone are forgotten."""
-        self._mend()
+        self._remove_unfinished()
         found = [*self._of_manifest(), *self._of_lines()]
         there = {folder: _names(self.out / folder) for folder in self.folders}
         self.rows = {
@@ -127,23 +122,16 @@ class Store:
             ) from error
 
     def _of_lines(self) -> Iterator[Row]:
-        if not (self.out / ROWS).is_file():
-            return
-        for line in (self.out / ROWS).read_text().splitlines():
+        for line in read_lines(self.out):
             if re.fullmatch(r"\d+,\d+,\d+,[01]?", line):
                 label, number, tries, doubt = line.split(",")
                 yield Row(int(label), int(number), int(tries), bool(int(doubt)) if doubt else None)
 
-    def _mend(self) -> None:
-        """Removes what a killed process has left unfinished."""
-        if (self.out / ROWS).is_file():
-            content = (self.out / ROWS).read_bytes()
-            if not content.endswith(b"\n"):
-                write_atomically(self.out / ROWS, content[: content.rfind(b"\n") + 1])
-        written = "|".join(map(re.escape, (MANIFEST, FACTS, ROWS)))
-        _remove(self.out, rf"\.({written})\.\w{{8}}")  # as write_atomically names them
+    def _remove_unfinished(self) -> None:
+        """Removes what a killed process was writing; other hidden files are let be."""
+        _remove(self.out, "|".join(map(re.escape, (MANIFEST, FACTS, ROWS))))
         for name in self.folders:
-            _remove(self.out / name, rf"\.{re.escape(name)}_\d+\.png\.\w{{8}}")
+            _remove(self.out / name, rf"{re.escape(name)}_\d+\.png")
 
 
 @contextmanager
@@ -163,40 +151,14 @@ def opened(
         facts: what the images depend on, as JSON values.
         per_class: how many of each class are wanted, no fewer than before.
     """
-    refuse_file("out", out)
-    if not (out / FACTS).is_file():
-        _refuse_foreign(out, lambda folder, name: False)
-    out.mkdir(parents=True, exist_ok=True)
-    with alone(out, out / LOCK, "writing images"):
-        store = Store(out, classes, folders, int(facts["seed"]))
-        before = _before(out, facts)
-        if per_class < before:
-            raise ValueError(
-                f"`per_class` must be at least {before} for {str(out)!r}, which was begun with "
-                f"that many, got {per_class}. Choose another folder for fewer."
-            )
+
+    def refuse(before: int) -> None:
         _refuse_foreign(out, _ours(folders, before))
-        if per_class > before:
-            content = {"facts": facts, "per_class": per_class}
-            write_atomically(out / FACTS, json.dumps(content, indent=2).encode())
+
+    with begun(out, facts, "images", "per_class", per_class, refuse):
+        store = Store(out, classes, folders, int(facts["seed"]))
         store.read()
         yield store
-
-
-def _before(out: Path, facts: Mapping[str, Any]) -> int:
-    """How many images of each class are wanted already: 0 in a new folder."""
-    if not (out / FACTS).is_file():
-        return 0
-    kept = json.loads((out / FACTS).read_text(encoding="utf-8"))
-    old, new = kept["facts"], json.loads(json.dumps(facts))
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    if names:
-        differ = "; ".join(f"{name} ({old.get(name)}, now {new.get(name)})" for name in names)
-        raise ValueError(
-            f"`out` must be new, or hold images of the same settings, got {str(out)!r}, where they "
-            f"differ in {differ}. Give what was given, or choose another folder."
-        )
-    return int(kept["per_class"])
 
 
 def _ours(folders: Sequence[str], per_class: int) -> Callable[[str, str], bool]:
@@ -205,7 +167,7 @@ def _ours(folders: Sequence[str], per_class: int) -> Callable[[str, str], bool]:
 
     def ours(folder: str, name: str) -> bool:
         if not folder:
-            return name == MANIFEST
+            return name == MANIFEST and per_class > 0
         number = name.removeprefix(f"{folder}_").removesuffix(".png")
         own = re.fullmatch(r"\d{6,}", number, re.ASCII) and int(number) < per_class
         return folder in known and bool(own) and name == f"{folder}_{int(number):06d}.png"
@@ -243,7 +205,7 @@ def _names(folder: Path) -> set[str]:
     return set(os.listdir(folder)) if folder.is_dir() else set()
 
 
-def _remove(folder: Path, pattern: str) -> None:
+def _remove(folder: Path, wanted: str) -> None:
     for name in _names(folder):
-        if re.fullmatch(pattern, name):
+        if re.fullmatch(wanted, unfinished(name) or ""):
             (folder / name).unlink()

@@ -14,14 +14,15 @@ from typing import Any
 from albu_learned import checks, engine
 from albu_learned.artifact import write_atomically
 from albu_learned.data.files import content, listed
+from albu_learned.data.pictures import pillow
 from albu_learned.fitting import Progress, device_of, told
 from albu_learned.method import Method, load
 from albu_learned.methods.psld import LatentDiffusion, PSLDInpaint
+from albu_learned.methods.psld.ready import FORMAT, MANIFEST, TYPE
 from albu_learned.parts import describe
 from albu_learned.synth import sheet
 from albu_learned.synth.figures import figures_of, rows_of, warnings_of
-from albu_learned.synth.pictures import pillow
-from albu_learned.synth.pool import DATA, MANIFEST, SHEET, Pool, opened
+from albu_learned.synth.pool import DATA, SHEET, Pool, opened
 from albu_learned.synth.sources import DataSet, Source
 from albu_learned.synth.sources import opened as read_sources
 from albu_learned.synth.training import check_place, write_training
@@ -229,7 +230,8 @@ def _facts(method: PSLDInpaint, seed: int, batch: int, detector: str | None) -> 
         arguments.pop(name, None)
     checked = None if detector is None else content(Path(detector))
     return {
-        "type": "PSLDInpaint variants",
+        "type": TYPE,
+        "format": FORMAT,
         "model": method.identity(),
         "seed": seed,
         **arguments,

@@ -7,7 +7,6 @@ A variant depends on the settings, the image, its labels and its own seed alone;
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +16,15 @@ import torch
 from torch import Tensor
 
 from albu_learned.batch import Batch
-from albu_learned.fitting import device_of
+from albu_learned.data import label_file
+from albu_learned.data.pictures import Pixels, decoded, digest, encoded
+from albu_learned.fitting import device_of, seed_for
 from albu_learned.method import Plan
 from albu_learned.methods.psld import PSLDInpaint
 from albu_learned.methods.psld.glue import glue
 from albu_learned.rows import Rows
 from albu_learned.synth import gates, sheet
 from albu_learned.synth.objects import Thing, kept_lines, outlines
-from albu_learned.synth.pictures import Pixels, decoded, encoded
 
 __all__ = ["Asked", "Made", "Varying", "seed_of"]
 
@@ -133,7 +133,7 @@ class Varying:
         glued = glue(original[None], made[None], keep[None], self.method.feather)[0]
         facts = {"seed": seed, "mask": self.method.mask}
         facts |= _figures(asked.things, _floats(original), made, _floats(glued), keep, seed)
-        facts["pixels"] = _digest(_pixels(original))
+        facts |= _of_source(asked.content, _pixels(original))
         if torch.equal(_numbers(glued), _numbers(original)):
             return Made(number, facts | {"status": "unchanged"})
         lost = self._lost(asked.things, original, glued)
@@ -144,16 +144,15 @@ class Varying:
         if asked.shown and k == 0:
             strip = sheet.strip(_floats(original), keep, _floats(glued))
         image = encoded(_pixels(glued))
-        return Made(number, facts | {"status": "written"}, image, labels, strip)
+        facts |= {"status": "written", "relabelled": labels != asked.labels}
+        return Made(number, facts, image, labels, strip)
 
     def _lost(self, things: Sequence[Thing], original: Tensor, glued: Tensor) -> int:
         """How many of the objects that the detector finds in the image are not found any more."""
         if self.detector is None:
             return 0
         if self._finder is None:
-            from albu_learned.ultralytics.finding import Finder
-
-            self._finder = Finder(self.detector, self.classes, str(device_of(self.device)))
+            self._finder = gates.finder(self.detector, self.classes, str(device_of(self.device)))
         boxes = torch.tensor([thing.box for thing in things]).view(-1, 4)
         labels = [thing.label for thing in things]
         before, after = (self._finder(_shown(p), boxes, labels) for p in (original, glued))
@@ -162,8 +161,13 @@ class Varying:
 
 def seed_of(seed: int, name: str, variant: int) -> int:
     """Of a variant of an image, in [0, 2^61)."""
-    digest = hashlib.sha256(f"{seed}\0{name}\0{variant}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 3
+    return seed_for(f"{seed}\0{name}\0{variant}", bits=61)
+
+
+def _of_source(file: bytes, pixels: Pixels) -> dict[str, Any]:
+    """By what the image is found again, as a file or as pixels."""
+    facts = {"bytes": label_file.digest(file), "pixels": digest(pixels)}
+    return facts | {"shape": list(pixels.shape), "bits": 8 * pixels.itemsize}
 
 
 def _figures(
@@ -204,9 +208,3 @@ def _shown(image: Tensor) -> Pixels:
     small = (_floats(image) * 255).round().to(torch.uint8)
     found: Pixels = small.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
     return found
-
-
-def _digest(pixels: Pixels) -> str:
-    """What tells decoded pixels from others: of their shape, dtype and values."""
-    head = f"{pixels.shape} {pixels.dtype}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from albu_learned.batch import Batch
 from albu_learned.timm.epochs import Clock, Counts, Stage, needs_labels, work
@@ -68,7 +68,7 @@ class LearnedDataset(Dataset[Any]):
                 "loader.dataset.transform instead, and give each loader a dataset of its own."
             )
         image, target, *features = _pair(self.inner[index])
-        image = self._change(self.image, image, target)
+        image = self._change(self.image, image, target, _file(self.inner, index))
         for transform in self._before:
             image = transform(image)
         image = self._change(self.sample, image, target)
@@ -88,12 +88,13 @@ class LearnedDataset(Dataset[Any]):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    def _change(self, stage: Stage, image: Any, target: Any) -> Any:
+    def _change(self, stage: Stage, image: Any, target: Any, file: str | None = None) -> Any:
         active = self.clock.active(stage)
         if not active:
             return image
         labels = _label(target) if needs_labels(active) else None
-        given = Batch(images=picture_to(image), labels=labels)
+        files = None if file is None else (file,)
+        given = Batch(images=picture_to(image), labels=labels, files=files)
         with torch.no_grad():
             result, changed = work(active, given, self.counts)
         assert result.images is not None
@@ -120,6 +121,19 @@ def _pair(sample: Any) -> Any:
         f"sample, got {got}. If it has a transform of its own, take that out and set "
         "loader.dataset.transform; or write `stage: batch`."
     )
+
+
+def _file(dataset: Any, index: Any) -> str | None:
+    """The file of an image, of datasets that know: timm's by their reader, torchvision's by their
+    samples, and subsets of both."""
+    if isinstance(dataset, Subset):
+        return _file(dataset.dataset, dataset.indices[index])
+    for owner in (getattr(dataset, "reader", None), dataset):
+        samples = getattr(owner, "samples", None)
+        if isinstance(samples, list) and samples and isinstance(samples[index], (tuple, list)):
+            file = samples[index][0]
+            return file if isinstance(file, str) else None  # within an archive
+    return None
 
 
 def _label(target: Any) -> Tensor:

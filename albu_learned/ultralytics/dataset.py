@@ -121,7 +121,8 @@ def _pictures(plain: Any) -> Any:
         __reduce_ex__ = _reduce
 
         def __getitem__(self, index: int) -> dict[str, Any]:
-            self.albu_learned.begin(label=int(self.samples[index][1]))
+            file, label = self.samples[index][:2]
+            self.albu_learned.begin(int(label), str(file))
             return {**super().__getitem__(index), KEY: self.albu_learned.evidence}
 
         @property

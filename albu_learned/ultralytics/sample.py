@@ -7,6 +7,7 @@ the core.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -44,9 +45,11 @@ def change_labels(step: Step, labels: dict[str, Any], oriented: bool = False) ->
     _check(step, labels)
     if len(step.choose(1)) == 0:
         return False
-    image, method = labels["img"], step.method
+    image, method, changed = labels["img"], step.method, True
     with step.naming_errors(), torch.autocast("cpu", enabled=False):
         given = _as_batch(image, labels["instances"], "boxes" in method.needs)
+        if step.entry.stage == "image" and "im_file" in labels:  # later, others may be in it
+            given = replace(given, files=(str(labels["im_file"]),))
         plan = step.plan(given)
         if isinstance(method, Warp):
             field = method.field(plan)
@@ -55,18 +58,23 @@ def change_labels(step: Step, labels: dict[str, Any], oriented: bool = False) ->
             moved, kept = move(labels["instances"], field, image.shape[:2], *options)
             labels["instances"], labels["cls"] = moved, labels["cls"][kept]
         else:
-            labels["img"] = _as_array(method.apply(given, plan).images, image.shape)
-    return True
+            changed = step.changed(plan) > 0
+            if changed:
+                labels["img"] = _as_array(method.apply(given, plan).images, image.shape)
+    return changed
 
 
 @torch.no_grad()
-def change_picture(step: Step, image: Image.Image, label: int) -> tuple[Image.Image, bool]:
+def change_picture(
+    step: Step, image: Image.Image, label: int, file: str | None = None
+) -> tuple[Image.Image, bool]:
     """Applies a warp or generator, with its p, to one image of a classifier.
 
     Args:
         step: the method at work.
         image: a picture in mode RGB or L.
         label: the number of its class.
+        file: what it was read from, if it is as it was read.
 
     Returns:
         The picture, and whether it was changed.
@@ -81,8 +89,11 @@ def change_picture(step: Step, image: Image.Image, label: int) -> tuple[Image.Im
     array, method = np.array(image), step.method
     with step.naming_errors(), torch.autocast("cpu", enabled=False):
         rows = torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)[None]
-        given = Batch(images=rows, labels=torch.tensor([int(label)]))
+        files = None if file is None else (file,)
+        given = Batch(images=rows, labels=torch.tensor([int(label)]), files=files)
         plan = step.plan(given)
+        if not step.changed(plan):
+            return image, False
         if isinstance(method, Warp):
             changed = move_image(array, Motion(method.field(plan), method.padding))
         else:

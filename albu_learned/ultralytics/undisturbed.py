@@ -2,7 +2,7 @@
 
 Ultralytics seeds all random numbers and switches torch to deterministic algorithms, and off again
 whatever was set before; it sets threads and environment variables, asks PyPI for a newer version,
-and downloads a font.
+downloads a font, installs packages that it misses, and tells its makers what it is used for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from ultralytics.data import utils as data_utils
-from ultralytics.utils import checks, plotting
+from ultralytics.utils import checks, events, plotting
 
 from albu_learned.ultralytics.host import LOGGER
 
@@ -91,19 +91,21 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _offline() -> Iterator[None]:
     """Without its font, Ultralytics draws with the one of Pillow."""
-    asking = (
-        (checks, "check_pip_update_available"),
-        (data_utils, "check_font"),
-        (plotting, "check_font"),
+    asking: tuple[tuple[Any, str, Any], ...] = (
+        (checks, "check_pip_update_available", _nothing),
+        (checks, "AUTOINSTALL", False),
+        (data_utils, "check_font", _nothing),
+        (plotting, "check_font", _nothing),
+        (events.events, "enabled", False),
     )
-    kept = [(module, name, getattr(module, name)) for module, name in asking]
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in asking]
     try:
-        for module, name in asking:
-            setattr(module, name, _nothing)
+        for owner, name, instead in asking:
+            setattr(owner, name, instead)
         yield
     finally:
-        for module, name, function in kept:
-            setattr(module, name, function)
+        for owner, name, own in kept:
+            setattr(owner, name, own)
 
 
 def _nothing(*_: Any) -> None:

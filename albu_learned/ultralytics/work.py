@@ -22,7 +22,8 @@ KEY = "albu_learned"
 
 
 class Work:
-    """The steps of the stages image and sample; and of the current sample, its evidence and label.
+    """The steps of the stages image and sample; and of the current sample, its evidence, label and
+    file.
 
     Args:
         steps: all of them; the number of a step is its place here.
@@ -34,9 +35,10 @@ class Work:
         self.active = frozenset(active)
         self.begin()
 
-    def begin(self, label: int = 0) -> None:
+    def begin(self, label: int = 0, file: str | None = None) -> None:
         """A new sample."""
         self.label = label
+        self.file = file
         self.evidence = np.zeros((len(self.steps), 2), dtype=np.int64)
 
     def at(self, stage: str) -> Iterator[tuple[int, Step]]:
@@ -72,8 +74,9 @@ class PictureStage:
         self.stage = stage
 
     def __call__(self, image: Any) -> Any:
+        file = self.work.file if self.stage == "image" else None
         for number, step in self.work.at(self.stage):
-            image, changed = change_picture(step, image, self.work.label)
+            image, changed = change_picture(step, image, self.work.label, file)
             self.work.note(number, changed)
         return image
 

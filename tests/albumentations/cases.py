@@ -1,5 +1,7 @@
 """The transforms and the data that the generic tests of this folder go through."""
 
+import importlib.util
+
 import albumentations as A
 import numpy as np
 import torch
@@ -13,10 +15,12 @@ from albu_learned.albumentations import (
     ClassVAE,
     GenerateTransform,
     PosteriorWarp,
+    PSLDInpaint,
     ThetaWarp,
     WarpTransform,
     ZetaMixup,
 )
+from tests import pools
 from tests.cases import posterior_model
 from tests.toys import BoxPaint, ClassPicture, ClassShift, FreeShift, ImageShift
 
@@ -155,12 +159,20 @@ def vae(tmp_path, **options):
     return ClassVAE(save(method, tmp_path / "vae"), **options)
 
 
+def psld(tmp_path, **options):
+    if not (tmp_path / "pool").exists():
+        pools.pool_of(tmp_path, [picture()], variants=16)
+    return PSLDInpaint(str(tmp_path / "pool"), **options)
+
+
 def zeta(tmp_path, **options):
     return ZetaMixup(num_classes=3, **options)
 
 
 WARPS = (warp, class_warp, image_warp, theta, class_theta, posterior)
-CASES = {f.__name__: f for f in (*WARPS, paint, fresh, vae, zeta)}
+CASES = {f.__name__: f for f in (*WARPS, paint, fresh, vae, psld, zeta)}
+if importlib.util.find_spec("PIL") is None:  # nothing to make a pool with
+    del CASES["psld"]
 DUAL = tuple(f.__name__ for f in WARPS)
 
 

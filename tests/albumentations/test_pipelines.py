@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 import albu_learned.albumentations as door
-from albu_learned.albumentations import GenerateTransform, MixTransform, WarpTransform, ZetaMixup
+from albu_learned.albumentations import (
+    GenerateTransform,
+    MixTransform,
+    PSLDInpaint,
+    WarpTransform,
+    ZetaMixup,
+)
 from tests.albumentations.cases import CASES, DUAL, X, boxes, compose, data_for, picture, shift
 from tests.toys import ClassPicture
 
@@ -102,7 +108,9 @@ def test_the_saved_name_is_the_public_path_and_every_argument_survives():
         assert getattr(door, cls.__name__) is cls
 
 
-@pytest.mark.parametrize("cls", [WarpTransform, GenerateTransform, MixTransform, ZetaMixup])
+@pytest.mark.parametrize(
+    "cls", [WarpTransform, GenerateTransform, MixTransform, PSLDInpaint, ZetaMixup]
+)
 def test_no_argument_is_missing_from_the_schema(cls):
     """The host drops an argument that the schema does not name, without a word."""
     import inspect
@@ -202,7 +210,7 @@ def test_a_strict_compose_accepts_the_keys(name, tmp_path):
         warnings.simplefilter("error")
         transform = compose(name, CASES[name](tmp_path, p=1), strict=True)
     data = data_for(name)
-    unread = ("warp", "image_warp", "theta", "posterior")
+    unread = ("warp", "image_warp", "theta", "posterior", "psld")
     if name in unread:  # read no label: a strict host rightly refuses one
         del data["label"]
     assert transform(**data)["image"].shape == data["image"].shape
@@ -215,7 +223,7 @@ def test_repr_names_the_arguments(name, tmp_path):
     assert told.get(name, str(tmp_path)) in text
 
 
-@pytest.mark.parametrize("case", [n for n in CASES if n not in ("zeta", "paint")])
+@pytest.mark.parametrize("case", [n for n in CASES if n not in ("zeta", "paint", "psld")])
 def test_additional_targets_get_the_same_change(case, tmp_path):
     transform = A.Compose([CASES[case](tmp_path, p=1)], additional_targets={"image2": "image"})
     image = picture()

@@ -1,6 +1,7 @@
 """Arms by their names: what they are made of, the strengths they choose from, their controls."""
 
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from albu_learned.comparison import arms
 from albu_learned.comparison.arms import DEFAULT, arms_of
 from albu_learned.comparison.atoms import BUILT_IN, built_in
 from albu_learned.spec import Given
-from tests import toys
+from tests import pools, toys
 from tests.cases import shifted
 from tests.comparison import toy_data
 
@@ -223,6 +224,16 @@ def test_an_artifact_that_is_fitted_anew_is_another_arm(spec, tmp_path):
     assert found([path])["own"].described() == before
     shifted(toys.FreeShift(noise=0.1), [[0.2, 0], [0, 0.1]]).save_pretrained(tmp_path / "warp")
     assert found([path])["own"].described() != before
+
+
+def test_a_pool_that_is_made_anew_is_another_arm(spec, tmp_path):
+    path = spec("methods: [{method: PSLDPool, pool: pool}]")
+    pools.pool_of(tmp_path, pools.scenes(2), variants=1)
+    before = found([path], kind="detection")["own"].described()
+    assert found([path], kind="detection")["own"].described() == before
+    shutil.rmtree(tmp_path / "pool")
+    pools.pool_of(tmp_path, pools.scenes(2), variants=1, seed=1)
+    assert found([path], kind="detection")["own"].described() != before
 
 
 @pytest.mark.parametrize(

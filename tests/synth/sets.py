@@ -11,7 +11,7 @@ import torch
 import yaml
 
 import albu_learned as al
-from albu_learned.synth import pictures
+from albu_learned.data import pictures
 from albu_learned.synth.varying import seed_of
 
 LINES = ["0 0.4 0.4 0.3 0.3\n", "1 0.7 0.3 0.25 0.25\n0 0.2 0.7 0.3 0.4\n"]

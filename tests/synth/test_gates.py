@@ -1,5 +1,9 @@
 """The figures of variants, alone and all together; objects and pictures."""
 
+import os
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +12,8 @@ import torch.nn.functional as F
 pytest.importorskip("PIL", reason="the extra `cli` is not installed")
 from PIL import Image
 
-from albu_learned.synth import figures, gates, objects, pictures
+from albu_learned.data import pictures
+from albu_learned.synth import figures, gates, objects
 from tests.synth import sets
 
 
@@ -145,3 +150,28 @@ def test_a_tiff_of_sixteen_bits(tmp_path):
     found = pictures.decoded((tmp_path / "a.tif").read_bytes())
     assert found.dtype == np.uint16
     assert (found == image).all()
+
+
+def test_a_detector_is_imported_as_if_there_were_no_network(monkeypatch):
+    told = []
+
+    class Finder:
+        def __init__(self, *given):
+            told.append(given)
+
+    def here(name):
+        if name != "Finder":
+            raise AttributeError(name)
+        told.append((os.environ["YOLO_OFFLINE"], os.environ["YOLO_AUTOINSTALL"]))
+        return Finder
+
+    finding = ModuleType("finding")
+    finding.__getattr__ = here
+    for name, module in (("", ModuleType("ultralytics")), (".finding", finding)):
+        monkeypatch.setitem(sys.modules, f"albu_learned.ultralytics{name}", module)
+    monkeypatch.setenv("YOLO_OFFLINE", "no")
+    monkeypatch.delenv("YOLO_AUTOINSTALL", raising=False)
+    assert isinstance(gates.finder("best.pt", ("cell",), "cpu"), Finder)
+    assert told == [("true", "false"), ("best.pt", ("cell",), "cpu")]
+    assert os.environ["YOLO_OFFLINE"] == "no"
+    assert "YOLO_AUTOINSTALL" not in os.environ

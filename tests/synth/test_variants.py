@@ -22,8 +22,8 @@ from PIL import Image
 import albu_learned as al
 from albu_learned import artifact
 from albu_learned.batch import Batch
-from albu_learned.data import open_data
-from albu_learned.synth import pictures, variants, write_variants
+from albu_learned.data import open_data, pictures
+from albu_learned.synth import variants, write_variants
 from albu_learned.synth.pool import Pool
 from albu_learned.synth.varying import seed_of
 from tests.synth import sets
@@ -109,7 +109,7 @@ def test_the_manifest_tells_of_every_variant(data, tmp_path):
     write(data, tmp_path / "out", 2)
     told = manifest(tmp_path / "out")
     assert told["settings"]["mask"] == "gaussian-blobs"
-    assert (told["settings"]["steps"], told["settings"]["seed"]) == (100, 0)
+    assert (told["settings"]["steps"], told["settings"]["seed"]) == (50, 0)
     assert told["errors"] == {}
     assert len(told["images"]) == 6
     row = told["images"][0]
@@ -396,7 +396,7 @@ def test_who_does_the_work(data, tmp_path, monkeypatch):
     ("how", "message"),
     [
         ({"seed": 1}, r"they differ in seed \(0, now 1\)"),
-        ({"arguments": {"steps": 3}}, r"they differ in steps \(100, now 3\)"),
+        ({"arguments": {"steps": 3}}, r"they differ in steps \(50, now 3\)"),
         ({"ratio": 4}, "`ratio` must be at most `variants`, 3, got 4"),
         ({"ratio": 0}, "`ratio` must be in"),
         ({"engine": "dask"}, "`engine` must be one of"),

@@ -1,5 +1,6 @@
 """Which known objects a detector finds."""
 
+import io
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 
 pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
 from ultralytics import YOLO
+from ultralytics.utils import checks, events, patches
 
+from albu_learned.data import pictures
 from albu_learned.ultralytics.finding import Finder
 
 BOXES = torch.tensor([[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.9, 0.9]])
@@ -64,3 +67,47 @@ def test_other_models(tmp_path):
     YOLO("yolo11n-cls.yaml", verbose=False).save(path)
     with pytest.raises(ValueError, match=r"`detector` must find boxes or outlines, got .*classify"):
         Finder(path, ("cell",))
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """What would have been installed."""
+    asked = []
+
+    def check(*given, **how):
+        asked.append((*given, checks.AUTOINSTALL))
+        raise ModuleNotFoundError("pi_heif")
+
+    monkeypatch.setattr(checks, "check_requirements", check)
+    monkeypatch.setattr(checks, "AUTOINSTALL", True)
+    monkeypatch.setattr(patches, "_pil_plugins_registered", False)
+    return asked
+
+
+def test_a_broken_image_installs_nothing(installed):
+    """Ultralytics' own `open` would: it takes what Pillow does not know for HEIF."""
+    broken = b"\x89PNG\r\n\x1a\nnothing"
+    with pytest.raises(ValueError, match="cannot identify image file"):
+        pictures.decoded(broken)
+    assert installed == []
+    with pytest.raises(ModuleNotFoundError):
+        patches.image_open(io.BytesIO(broken))
+    assert installed == [("pi-heif", True)]
+
+
+def test_a_detector_installs_and_tells_nothing(weights, installed, monkeypatch):
+    monkeypatch.setattr(events.events, "enabled", True)
+    told = []
+    monkeypatch.setattr(events, "SETTINGS", {"uuid": ""})
+    finder = Finder(weights, ("cell",))
+    predict = finder.model.predict
+
+    def watched(*given, **how):
+        told.append((events.events.enabled, checks.AUTOINSTALL))
+        return predict(*given, **how)
+
+    monkeypatch.setattr(finder.model, "predict", watched)
+    finder(torch.zeros(32, 32, 3, dtype=torch.uint8).numpy(), BOXES, [0, 0])
+    assert told == [(False, False)]
+    assert (events.events.enabled, checks.AUTOINSTALL) == (True, True)
+    assert not [name for name, *_ in installed if "pi-heif" in str(name)]

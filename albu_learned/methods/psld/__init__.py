@@ -12,3 +12,4 @@ Where this departs from what was first meant, and why:
 
 from albu_learned.methods.psld.diffusion import LatentDiffusion as LatentDiffusion
 from albu_learned.methods.psld.method import PSLDInpaint as PSLDInpaint
+from albu_learned.methods.psld.pool import PSLDPool as PSLDPool

@@ -20,14 +20,19 @@ from albu_learned.artifact import About
 from albu_learned.fitting import Progress, folder_of
 from albu_learned.methods.psld import fit as fitting
 from albu_learned.methods.psld import folder, words
+from albu_learned.methods.psld.components import (
+    AUTOENCODERS,
+    PREDICTIONS,
+    UNETS,
+    check_kinds,
+    check_together,
+    is_told,
+)
+from albu_learned.methods.psld.latents import cell_of, decoded, encoded
 from albu_learned.methods.psld.problem import Draw, levels
 from albu_learned.methods.psld.samplers.steps import ahead, clean
 
 __all__ = ["LatentDiffusion"]
-
-_AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny", "VQModel")
-_UNETS = ("UNet2DModel", "UNet2DConditionModel")
-_PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 class LatentDiffusion:
@@ -52,19 +57,18 @@ class LatentDiffusion:
     def __init__(
         self, unet: Any, autoencoder: Any, scheduler: Any, embedding: Tensor | None = None
     ) -> None:
-        _check_type("unet", unet, _UNETS)
-        _check_type("autoencoder", autoencoder, _AUTOENCODERS)
+        check_kinds(unet, autoencoder)
         self.unet, self.autoencoder, self.scheduler = unet, autoencoder, scheduler
         self.embedding = embedding
         self.about = About()  # of its fit
         self.source: str | None = None  # the folder or repository where it is as it is here
         self.alphas: Tensor = scheduler.alphas_cumprod.double().clamp(min=1e-6)
         self.prediction = checks.one_of(
-            "prediction_type", scheduler.config.prediction_type, _PREDICTIONS
+            "prediction_type", scheduler.config.prediction_type, PREDICTIONS
         )
         for part in (unet, autoencoder):
             part.requires_grad_(False).eval()
-        self._check()
+        check_together(unet, autoencoder, embedding)
 
     @classmethod
     def from_pretrained(
@@ -95,11 +99,11 @@ class LatentDiffusion:
         place = folder.located(name, revision, local_files_only)
         index = folder.read_index(place)
         load: dict[str, Any] = {"variant": variant, "use_safetensors": True, "torch_dtype": dtype}
-        unet = folder.component(index, place, "unet", _UNETS, **load)
+        unet = folder.component(index, place, "unet", UNETS, **load)
         kind = "vae" if "vae" in index else "vqvae"
-        autoencoder = folder.component(index, place, kind, _AUTOENCODERS, **load)
+        autoencoder = folder.component(index, place, kind, AUTOENCODERS, **load)
         embedding = None
-        if type(unet).__name__ == "UNet2DConditionModel":
+        if is_told(unet):
             embedding = folder.embedding(index, place, text)
         elif text is not None:
             raise ValueError(f"`text` must be None for {name!r}, whose network is told none.")
@@ -247,9 +251,7 @@ class LatentDiffusion:
     @property
     def cell(self) -> int:
         """Pixels of a side of a latent cell."""
-        config = self.autoencoder.config
-        blocks = getattr(config, "block_out_channels", None) or config.encoder_block_out_channels
-        return int(2 ** (len(blocks) - 1))
+        return cell_of(self.autoencoder)
 
     @property
     def multiple(self) -> int:
@@ -264,21 +266,11 @@ class LatentDiffusion:
 
     def encode(self, images: Tensor, draw: Draw | None = None) -> Tensor:
         """Latents of (B, C, H, W) pixels in [0, 1]: the mode, or one draw."""
-        given = self.autoencoder.encode((2 * images - 1).to(self.dtype))
-        if not hasattr(given, "latent_dist"):
-            return self._scaled(given.latents.to(images.dtype))
-        spread = given.latent_dist
-        found = spread.mode().to(images.dtype)
-        if draw is not None:
-            found = found + spread.std.to(images.dtype) * draw(found)
-        return self._scaled(found)
+        return encoded(self.autoencoder, images, draw)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels of latents, about in [0, 1]."""
-        shift, scale = self._scale(latents)
-        given = (latents / scale + shift).to(self.dtype)
-        pixels: Tensor = self.autoencoder.decode(given).sample
-        return (pixels.to(latents.dtype) + 1) / 2
+        return decoded(self.autoencoder, latents)
 
     def noise(self, latents: Tensor, time: int) -> Tensor:
         """The noise that the network sees in latents."""
@@ -320,41 +312,3 @@ class LatentDiffusion:
             cleaned = clean(latents, noise, before)
             latents = ahead(cleaned, noise, before, after, 0.0, torch.randn_like)
         return self.decode(latents).clamp(0, 1)
-
-    def _scaled(self, latents: Tensor) -> Tensor:
-        shift, scale = self._scale(latents)
-        scaled: Tensor = (latents - shift) * scale
-        return scaled
-
-    def _scale(self, like: Tensor) -> tuple[Any, Any]:
-        """What is taken from the autoencoder's latents, and by what the rest is multiplied."""
-        config = self.autoencoder.config
-        factor = config.scaling_factor
-        mean, deviation = (getattr(config, key, None) for key in ("latents_mean", "latents_std"))
-        if mean is None or deviation is None:
-            return getattr(config, "shift_factor", None) or 0.0, factor
-        mean, deviation = (torch.tensor(v).view(1, -1, 1, 1).to(like) for v in (mean, deviation))
-        return mean, factor / deviation
-
-    def _check(self) -> None:
-        wanted = getattr(self.autoencoder.config, "latent_channels", None)
-        if self.unet.config.in_channels != wanted:
-            raise ValueError(
-                f"`unet` must take latents of {wanted} channels, as the autoencoder makes them, "
-                f"got one that takes {self.unet.config.in_channels}. Networks made for inpainting "
-                "take more; give the plain one."
-            )
-        conditional = type(self.unet).__name__ == "UNet2DConditionModel"
-        if conditional != (self.embedding is not None):
-            raise ValueError(
-                "`embedding` must be the encoded text for a UNet2DConditionModel, and None for a "
-                f"UNet2DModel, got {'none' if self.embedding is None else 'one'} for a "
-                f"{type(self.unet).__name__}. Read the model with from_pretrained."
-            )
-
-
-def _check_type(name: str, given: Any, known: tuple[str, ...]) -> None:
-    if type(given).__name__ not in known:
-        raise TypeError(
-            f"`{name}` must be one of diffusers' {', '.join(known)}, got {type(given).__name__}."
-        )

@@ -3,7 +3,6 @@ noise in its latents; then measures how true what is decoded is, and whether sam
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -20,6 +19,7 @@ from albu_learned.methods.psld import folder as folders
 from albu_learned.methods.psld import networks
 from albu_learned.methods.psld.copies import nearest
 from albu_learned.methods.psld.crops import Images, pictures
+from albu_learned.methods.psld.identity import identity
 from albu_learned.methods.psld.losses import Denoising, Look, Reconstruction
 from albu_learned.methods.psld.training import Schedule, train
 from albu_learned.methods.psld.words import copied
@@ -178,22 +178,13 @@ def _facts(
 ) -> dict[str, Any]:
     """What the parts of a checkpoint depend on."""
     settings = {field.name: getattr(how, field.name) for field in fields(how)}
-    begin = "none" if start is None else _digest(start)
     return {
         "images": f"{len(images)} {images.digest()}",
         **settings,
-        "start": begin,
+        "start": "none" if start is None else identity(start),
         "device": place.type,
         "versions": f"{versions()}, diffusers {folders.diffusers().__version__}",
     }
-
-
-def _digest(start: LatentDiffusion) -> str:
-    found = hashlib.sha256()
-    for part in (start.unet, start.autoencoder):
-        for value in part.parameters():
-            found.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:12]
 
 
 def _trained(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,21 @@ from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.kinds import Generate
 from albu_learned.method import Plan
-from albu_learned.methods.psld import masks, operators
+from albu_learned.methods.psld import masks
 from albu_learned.methods.psld.diffusion import LatentDiffusion
 from albu_learned.methods.psld.folder import is_id
 from albu_learned.methods.psld.glue import glue
 from albu_learned.methods.psld.identity import identity
-from albu_learned.methods.psld.problem import Model, Problem, RowNoise
+from albu_learned.methods.psld.making import KNOWN, halved, in_channels, on_tiles, operator
+from albu_learned.methods.psld.problem import Problem, RowNoise
 from albu_learned.methods.psld.samplers import SAMPLERS
 from albu_learned.methods.psld.samplers.steps import Progress
-from albu_learned.methods.psld.tiles import Tiled, padded
+from albu_learned.methods.psld.tiles import padded
 
 __all__ = ["PSLDInpaint"]
 
 INSIDE = "ldm"  # the folder of the diffusion model in an artifact
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_COARSE = ("nothing", "gaussian-blur", "motion-blur", "downsample")
 
 
 class PSLDInpaint(Generate):
@@ -94,7 +93,7 @@ class PSLDInpaint(Generate):
         self,
         ldm: LatentDiffusion | str | os.PathLike[str],
         mask: str = "gaussian-blobs",
-        steps: int = 100,
+        steps: int = 50,
         sampler: str = "decoder-only",
         *,
         sigma: float = 0.32,
@@ -118,7 +117,7 @@ class PSLDInpaint(Generate):
         self.grow = checks.between("grow", grow, "[0, 1)")
         self.decoys = checks.between("decoys", decoys, "[0, inf)")
         self.protect = checks.one_of("protect", protect, ("boxes", "instances"))
-        self.known = checks.one_of("known", known, _COARSE)
+        self.known = checks.one_of("known", known, KNOWN)
         self.coarse = checks.between("coarse", coarse, "[1, inf)")
         self.strength = checks.between("strength", strength, "(0, 1]")
         self.feather = checks.integer("feather", feather, 0)
@@ -179,7 +178,7 @@ class PSLDInpaint(Generate):
         made = images.clone()
         changed = (~keep).flatten(1).any(dim=1).nonzero()[:, 0]
         for rows in torch.split(changed, self.batch) if len(changed) else ():
-            made[rows] = self._halved(images[rows], keep[rows], seed[rows]).to(made.dtype)
+            made[rows] = halved(self._made, images[rows], keep[rows], seed[rows]).to(made.dtype)
         return made
 
     def identity(self) -> str:
@@ -205,35 +204,18 @@ class PSLDInpaint(Generate):
         assert batch.instances is not None
         return [rows.values[rows.valid].cpu() for rows in batch.instances.split()]
 
-    def _halved(self, images: Tensor, keep: Tensor, seed: Tensor) -> Tensor:
-        """`_made`, of half of the images at a time where memory does not suffice."""
-        try:
-            return self._made(images, keep, seed)
-        except torch.cuda.OutOfMemoryError:
-            if len(images) == 1:
-                raise
-        half = len(images) // 2
-        warnings.warn(
-            f"Not enough memory for {len(images)} images at once: going on with {half}. "
-            f"Set batch={half}.",
-            stacklevel=2,
-        )
-        torch.cuda.empty_cache()
-        parts = [(part[:half], part[half:]) for part in (images, keep, seed)]
-        return torch.cat([self._halved(*own) for own in zip(*parts, strict=True)])
-
     @torch.inference_mode(False)
     @torch.no_grad()
     def _made(self, images: Tensor, keep: Tensor, seed: Tensor) -> Tensor:
         """(B, C, H, W), the images drawn anew, as they are decoded."""
         prior = self.prior.to(images.device)
-        given = _in_channels(images.detach().clone().float(), prior.channels)
+        given = in_channels(images.detach().clone().float(), prior.channels)
         given = padded(given, prior.multiple, prior.side)
         wide = padded(keep.clone().byte(), prior.multiple, prior.side).bool()
-        model = self._model(prior)
+        model = on_tiles(prior, self.tile)
         latents = SAMPLERS[self.sampler](
             model,
-            Problem(self._operator(wide, given), given),
+            Problem(operator(wide, given, self.known, self.coarse), given),
             RowNoise(2 * seed + 1),
             self.steps,
             strength=self.strength,
@@ -242,30 +224,6 @@ class PSLDInpaint(Generate):
         )
         made = model.decode(latents)[..., : images.shape[2], : images.shape[3]]
         return made.mean(dim=1, keepdim=True) if images.shape[1] == 1 else made
-
-    def _model(self, prior: LatentDiffusion) -> Model:
-        """The model, on tiles where images are larger than these."""
-        side = prior.side if self.tile is None else self.tile
-        if side % prior.multiple:
-            raise ValueError(
-                f"`tile` must be a multiple of {prior.multiple} for this model, got {side}."
-            )
-        cells = side // prior.cell
-        return Tiled(prior, prior.cell, cells, cells // 4)
-
-    def _operator(self, keep: Tensor, images: Tensor) -> operators.Operator:
-        own = operators.Mask(keep)
-        size = images.shape[1:]
-        if self.known == "nothing":
-            return own
-        other: operators.Operator
-        if self.known == "gaussian-blur":
-            other = operators.GaussianBlur(size[1:], self.coarse)
-        elif self.known == "motion-blur":
-            other = operators.MotionBlur(self.coarse)
-        else:
-            other = operators.Downsample(size[1:], round(self.coarse))
-        return operators.Stack([own, other], size)
 
     def _read(self) -> LatentDiffusion:
         if self.ldm == INSIDE and self._folder is not None:
@@ -310,15 +268,3 @@ def _settings(given: Mapping[str, Any] | None, sampler: str) -> dict[str, Any]:
                 + checks.nearest(name, known)
             )
     return settings
-
-
-def _in_channels(images: Tensor, channels: int) -> Tensor:
-    """Images as the model has them: grey ones may be shown to a model of colour."""
-    if images.shape[1] == channels:
-        return images
-    if images.shape[1] != 1:
-        raise ValueError(
-            f"`images` must have {channels} channels for this model, or 1, got "
-            f"{tuple(images.shape)}. Convert them."
-        )
-    return images.expand(-1, channels, -1, -1)

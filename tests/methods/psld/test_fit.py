@@ -202,6 +202,19 @@ def test_an_unfinished_fit_of_something_else_is_left_alone(tmp_path):
         al.LatentDiffusion.fit(scenes(), **QUICK, seed=1, folder=tmp_path)
 
 
+def test_an_unfinished_fit_from_another_model_is_left_alone(tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    how = {**QUICK, "size": 16, "steps": 1, "autoencoder_steps": 0, "folder": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        al.LatentDiffusion.fit(scenes(height=16), **{**how, "progress": stop}, start=tiny.model())
+    other = tiny.model()
+    next(other.unet.parameters()).data[0] += 1e-3
+    with pytest.raises(ValueError, match=r"differs in start \([0-9a-f]{16}, now [0-9a-f]{16}\)"):
+        al.LatentDiffusion.fit(scenes(height=16), **how, start=other)
+
+
 # A given model is fine-tuned
 
 

@@ -118,6 +118,18 @@ def test_where_memory_does_not_suffice_half_is_tried(ldm, monkeypatch):
     assert torch.equal(found, expected)
 
 
+def test_where_memory_does_not_suffice_for_one_image_that_is_raised(ldm, monkeypatch):
+    def greedy(latents, time):
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(ldm, "noise", greedy)
+    with (
+        pytest.warns(UserWarning, match="3 images at once: going on with 1"),
+        pytest.raises(torch.cuda.OutOfMemoryError),
+    ):
+        make(ldm)(batch_of(), generator=seeded())
+
+
 def test_an_image_full_of_objects_costs_nothing(ldm, monkeypatch):
     monkeypatch.setattr(ldm, "noise", None)
     images = torch.rand(1, 3, 16, 16)

@@ -369,3 +369,25 @@ def test_rows_that_agree_are_left_alone():
     found = agreement.towards(other, 2)
     assert torch.equal(found[0], own[0])
     assert not torch.equal(found[1], other[1])
+
+
+def test_agreement_goes_beyond_the_autoencoder_if_so_told():
+    """An encoder that is not the best leaves more than it would have to."""
+    model = model_of(torch.eye(6, dtype=F64), mixing(30, 6))
+    model.back = 0.9 * model.back
+    _, pixels = images_of(model, 5)
+    problem = problem_of(pixels, torch.arange(30))
+    agreement = Agreement(model, problem)
+    begin = normal(5, 1, 1, 6)
+    found = agreement.towards(begin, 20, share=0.5)
+    left = problem.misfit(model.decode(found), problem.measurement)
+    assert (left <= 0.5 * agreement.floor).all()
+    shown = [
+        problem.misfit(
+            model.decode(decoder_only(model, problem, seeded(0), 10, beyond=share)),
+            problem.measurement,
+        )
+        for share in (1.0, 0.5)
+    ]
+    assert (shown[0] <= agreement.floor).all()
+    assert (shown[1] <= 0.5 * agreement.floor).all()

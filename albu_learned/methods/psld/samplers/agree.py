@@ -27,8 +27,9 @@ class Agreement:
     set, and nothing depends on the scale of anything. Where a decoder is so far from linear that it
     gets worse, a row goes back to the best it had and straight down, a quarter as far.
 
-    A row stops at what the autoencoder itself leaves of ||r||^2 at the image's own latents: no
-    sampler needs to be better. Every row goes its own way.
+    A row stops at what the autoencoder itself leaves of ||r||^2 at the image's own latents, or at a
+    share of that: there are latents that show an image better than those the encoder finds. Every
+    row goes its own way.
 
     Args:
         model: whose decoder is meant.
@@ -41,13 +42,15 @@ class Agreement:
         with torch.no_grad():
             self.floor = squares(self._away(model.encode(problem.original)))
 
-    def towards(self, latents: Tensor, steps: int) -> Tensor:
+    def towards(self, latents: Tensor, steps: int, share: float = 1.0) -> Tensor:
         """The latents after so many steps, or fewer if all rows agree before.
 
         Args:
             latents: (B, ...).
             steps: passes through the decoder and back, with one more forwards.
+            share: of what the autoencoder leaves, where a row stops.
         """
+        floor = share * self.floor
         here = best = latents.detach()
         path = straight = torch.zeros_like(here)
         held = torch.zeros_like(self.measurement)
@@ -59,7 +62,7 @@ class Agreement:
             better, back = misfit < least, misfit > _WORSE * least
             best, held = _where(better, here, best), _where(better, away, held)
             straight, least = _where(better, down, straight), torch.where(better, misfit, least)
-            if (least <= self.floor).all():
+            if (least <= floor).all():
                 break
             here, away = _where(back, best, here), _where(back, held, away)
             down = _where(back, straight, down)
@@ -67,7 +70,7 @@ class Agreement:
             slope, path = squares(down), down + level(turn, path) * path
             stride = torch.where(back, stride / 4, stride)
             length = stride * self._length(here, path, away)
-            length = torch.where(least > self.floor, length, 0.0)
+            length = torch.where(least > floor, length, 0.0)
             here = here + level(length, path) * path
         return here
 

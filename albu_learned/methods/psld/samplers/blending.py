@@ -21,7 +21,7 @@ def blending(
     model: Model,
     problem: Problem,
     draw: Draw,
-    steps: int = 100,
+    steps: int = 50,
     *,
     strength: float = 1.0,
     eta: float = 0.0,

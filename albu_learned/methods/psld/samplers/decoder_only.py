@@ -33,11 +33,12 @@ def decoder_only(
     model: Model,
     problem: Problem,
     draw: Draw,
-    steps: int = 100,
+    steps: int = 50,
     *,
     strength: float = 1.0,
-    guidance: int = 3,
+    guidance: int = 1,
     polish: int = 20,
+    beyond: float = 0.9,
     progress: Progress = None,
 ) -> Tensor:
     """(B, ...) latents, drawn given what is known.
@@ -48,8 +49,11 @@ def decoder_only(
         draw: where noise comes from.
         steps: noise levels; one pass through the network each.
         strength: below 1 it begins with the image itself, in the noise of that share of the times.
-        guidance: passes through the decoder and back at each level.
+        guidance: passes through the decoder and back at each level. One is enough where a pixel
+            depends on the latents near it, as it does in autoencoders of images.
         polish: as many at the end.
+        beyond: what the end shall leave, as a share of what the autoencoder itself leaves of the
+            image; below 1 what is kept is shown better than its own latents show it.
         progress: told how many of how many steps are done.
     """
     agreement = Agreement(model, problem)
@@ -64,4 +68,4 @@ def decoder_only(
             latents = renoised(cleaned, after, draw(cleaned))
         if progress is not None:
             progress(number + 1, steps)
-    return agreement.towards(cleaned, polish)
+    return agreement.towards(cleaned, polish, beyond)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import io
+import sys
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["decoded", "encoded", "pillow"]
+__all__ = ["Pixels", "decoded", "decoded_png", "digest", "encoded", "opened", "pillow"]
 
 Pixels = npt.NDArray[Any]
-_DEEP_COLOUR = (2, 6)  # of PNG: red, green and blue, without and with transparency
+_END_OF_PNG = b"IEND\xaeB`\x82"
+_DEEP = (2, 4, 6)  # of PNG: colour, grey with transparency, colour with transparency
+_GREY = 4
 
 
 def decoded(content: bytes) -> Pixels:
@@ -22,17 +27,29 @@ def decoded(content: bytes) -> Pixels:
     Raises:
         ValueError: what is wrong with the file.
     """
-    image, ops = pillow()
+    _, ops = pillow()
     try:
-        with image.open(io.BytesIO(content)) as file:
-            if not _is_deep_colour(file, content):
+        with opened(io.BytesIO(content)) as file:
+            if not _is_deep(file, content):
                 return _plain(ops.exif_transpose(file), file.format)
-    # A broken file makes Pillow's decoders raise anything; where Ultralytics was imported it has
-    # replaced Pillow's `open`, and a module may be missing too.
-    except Exception as error:
+            grey = file.format == "PNG" and content[25] == _GREY
+    except Exception as error:  # a broken file makes Pillow's decoders raise anything
         reason = str(error).removesuffix(".") or type(error).__name__
         raise ValueError(f"cannot be read as an image ({reason})") from error
-    return _by_opencv(content)
+    return _by_opencv(content, grey)
+
+
+def decoded_png(content: bytes) -> Pixels:
+    """`decoded` of what `encoded` has written; by OpenCV where Pillow is not installed."""
+    if importlib.util.find_spec("PIL") is not None:
+        return decoded(content)
+    # OpenCV says nothing of a file that has been cut off.
+    whole = content.endswith(_END_OF_PNG)
+    array = np.frombuffer(content, np.uint8)
+    found = _opencv().imdecode(array, _opencv().IMREAD_UNCHANGED) if whole else None
+    if found is None:
+        raise ValueError("cannot be read as a PNG")
+    return np.ascontiguousarray(found if found.ndim == 2 else found[..., ::-1])
 
 
 def encoded(pixels: Pixels) -> bytes:
@@ -45,6 +62,20 @@ def encoded(pixels: Pixels) -> bytes:
     written = io.BytesIO()
     image.fromarray(np.ascontiguousarray(pixels)).save(written, format="PNG")
     return written.getvalue()
+
+
+def digest(pixels: Pixels) -> str:
+    """What tells decoded pixels from others: of their shape, dtype and values."""
+    found = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
+    found.update(np.ascontiguousarray(pixels).data)
+    return found.hexdigest()[:16]
+
+
+def opened(file: Any) -> Any:
+    """What Pillow's own `open` gives. Ultralytics, once imported, puts another in its place, which
+    installs a package by pip if it does not know a file."""
+    patched = sys.modules.get("ultralytics.utils.patches")
+    return getattr(patched, "_image_open", pillow()[0].open)(file)
 
 
 def pillow() -> tuple[Any, Any]:
@@ -67,23 +98,23 @@ def _plain(picture: Any, form: str) -> Pixels:
     return np.array(picture.convert("L" if mode in ("1", "L", "LA", "La") else "RGB"))
 
 
-def _is_deep_colour(file: Any, content: bytes) -> bool:
-    """Whether it has 16 bits a colour, of which Pillow would drop eight."""
+def _is_deep(file: Any, content: bytes) -> bool:
+    """Whether it has 16 bits, of which Pillow would drop eight."""
     if file.format == "PNG":
-        return content[24] == 16 and content[25] in _DEEP_COLOUR
+        return content[24] == 16 and content[25] in _DEEP
     if file.format == "TIFF":
         bits = file.tag_v2.get(258, ())
         return len(bits) >= 3 and set(bits) == {16}
     return False
 
 
-def _by_opencv(content: bytes) -> Pixels:
+def _by_opencv(content: bytes, grey: bool) -> Pixels:
     cv2 = _opencv()
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    flags = (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
     found = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if found is None:
         raise ValueError("cannot be read as an image (OpenCV cannot decode it)")
-    return np.ascontiguousarray(found[..., ::-1])
+    return found if grey else np.ascontiguousarray(found[..., ::-1])
 
 
 def _opencv() -> Any:
@@ -91,7 +122,7 @@ def _opencv() -> Any:
         import cv2
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "Images of 16 bits a colour need OpenCV. Install it with "
+            "Images of 16 bits a colour, or with transparency, need OpenCV. Install it with "
             "pip install opencv-python-headless.",
             name=error.name,
         ) from error
