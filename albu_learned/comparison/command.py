@@ -58,7 +58,7 @@ def declare(cli: "typer.Typer", run: Callable[[dict[str, Any]], object]) -> None
             int, option(min=1, help="How often a third is held out to choose a strength.")
         ] = usual.holdouts,
         measure: Annotated[
-            str | None, option(help="accuracy, macro_f1, nll, ece; map50_95, map50.")
+            str | None, option(help="accuracy, macro_f1, nll, ece; map50_95, map50, f1.")
         ] = None,
         against: Annotated[
             list[str] | None, option(metavar="ARM=OTHER", help="Another control of an arm.")

@@ -32,6 +32,7 @@ MEASURES = {
         Measure("ece", "ECE, %", higher=False, percent=True),
         Measure("map50_95", "mAP50-95, %", higher=True, percent=True),
         Measure("map50", "mAP50, %", higher=True, percent=True),
+        Measure("f1", "F1, %", higher=True, percent=True),
     )
 }
 

@@ -19,7 +19,7 @@ OWN = (SMALL, NEAREST)
 DETECTOR = "yolo11n.yaml"  # in its place for detection
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 OF_CLASSES = ("accuracy", "macro_f1", "nll", "ece")
-OF_BOXES = ("map50_95", "map50")
+OF_BOXES = ("map50_95", "map50", "f1")
 
 
 @dataclass(frozen=True)

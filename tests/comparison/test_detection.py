@@ -63,7 +63,7 @@ def test_every_arm_has_its_measures_and_its_picture(whole):
     found, _, out = whole
     results = {result.arm: result for result in found.outcome.results}
     assert set(results) == {"plain", "recipe", "recipe + dilution", "spec"}
-    assert all(set(r.measures) == {"map50", "map50_95"} for r in results.values())
+    assert all(set(r.measures) == {"map50", "map50_95", "f1"} for r in results.values())
     assert results["spec"].strength["p"] in (0.4, 1.0)
     assert results["recipe + dilution"].strength["share"] in (0.5, 0.25, 0.75)
     assert len(list((out / "samples").glob("*.png"))) == 4
@@ -125,7 +125,7 @@ def test_subsets_are_nested_and_follow_the_seed(place):
     [
         ({"sizes": [7]}, "`sizes` must be at most 6, the training images"),
         ({"precision": "bfloat16"}, "needs a GPU"),
-        ({"measure": "accuracy"}, "`measure` must be one of map50_95, map50 for detection"),
+        ({"measure": "accuracy"}, "`measure` must be one of map50_95, map50, f1 for detection"),
         ({"image_size": 50}, "`image_size` must be a multiple of 32"),
     ],
 )

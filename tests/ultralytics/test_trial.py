@@ -359,6 +359,7 @@ def test_detector_finds_what_it_has_learned(train, place, images, tmp_path):
     given = (CLASSES, settings(place / "data"), tmp_path)
     found = trial.test_detector(record.weights, images, *given)
     assert 0.2 < found["map50_95"] <= found["map50"] <= 1
+    assert 0.2 < found["f1"] <= 1
     assert trial.test_detector(record.weights, images, *given) == found
     low = trial.test_detector(record.weights, images[:1], *given)
     assert low != found  # other images

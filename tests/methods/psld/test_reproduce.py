@@ -1,0 +1,147 @@
+"""The script that repeats the paper's table makes its variants, its nulls and its table, and goes
+on where it was. What `compare` does with them is made up here: its own tests train detectors."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers", reason="the extra `diffusion` is not installed")
+pytest.importorskip("PIL", reason="the extra `cli` is not installed")
+
+import albu_learned as al
+from albu_learned.comparison.result import ALL, ArmFacts, Outcome, Result
+from albu_learned.data import pictures
+from albu_learned.spec import read
+from tests.methods.psld import tiny
+from tests.synth import sets
+
+FOLDER = Path(__file__).parents[3] / "examples" / "reproduce"
+ARMS = {"plain": 0.5, "psld": 0.6, "autoencoded": 0.55, "recipe": 0.7}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield __import__("psld_bccd")
+    sys.modules.pop("psld_bccd", None)
+
+
+def pixels(path):
+    found = torch.from_numpy(pictures.decoded(path.read_bytes()).copy())
+    return found.permute(2, 0, 1)[None]
+
+
+def outcome(seeds=2):
+    """What each arm reaches, and a point of mAP50 more in the second seed."""
+    controls = {"psld": ("autoencoded",)}
+    facts = tuple(ArmFacts(name, name, controls.get(name, ())) for name in ARMS)
+    results = [
+        Result(
+            name,
+            ALL,
+            seed,
+            {"map50": level + seed / 100, "map50_95": level / 2, "f1": level},
+            {"p": 0.5} if name == "psld" else {},
+        )
+        for name, level in ARMS.items()
+        for seed in range(seeds)
+    ]
+    return Outcome("cells", "detection", "map50_95", facts, (ALL,), (0, 1), tuple(results))
+
+
+@pytest.fixture
+def whole(script, tmp_path, monkeypatch):
+    """The script on two images, with a model that is not fitted."""
+    asked = []
+    ldm = tiny.model("tiny")
+
+    def fit(data, folder, **how):
+        asked.append(("fit", {path.name for path in data.train}))
+        ldm.save_pretrained(folder)
+        return ldm
+
+    def compare(data, arms, **how):
+        asked.append(("compare", arms, how["against"], data))
+        return SimpleNamespace(outcome=outcome())
+
+    monkeypatch.setattr(al.LatentDiffusion, "fit", fit)
+    monkeypatch.setattr(al, "compare", compare)
+    data = sets.detection(tmp_path / "data", count=2)
+
+    def ran():
+        given = [data, "--out", tmp_path / "out", "--side", 16, "--sampling", 2, "--tile", 16]
+        given += ["--variants", 1, "--shares", 0.5, 0, "--jobs", 1, "--grow", 0]
+        monkeypatch.setattr(sys, "argv", ["psld_bccd", *map(str, given)])
+        script.main()
+        return tmp_path / "out", asked
+
+    return ran
+
+
+def test_variants_and_nulls_are_in_pools_that_specs_name(whole, script, capsys):
+    out, asked = whole()
+    assert asked[0] == ("fit", {"train0.png", "train1.png"})  # not what is validated on
+    _, arms, against, data = asked[1]
+    assert Path(data) == out / "data" / "data.yaml"
+    for name in ("psld", "autoencoded"):
+        spec = next(arm for arm in arms if arm.endswith(f"{name}.yaml"))
+        (entry,) = read(spec).entries
+        assert (entry.p, entry.stage, entry.tries["p"]) == (0.5, "image", (0.5, 0))
+        assert f"recipe + {spec}" in arms
+        pool = entry.build()
+        real = [pixels(path) for path in sorted((out / "data/images/train").iterdir())]
+        assert {image.shape for image in real} == {(1, 3, 16, 16)}
+        assert all((pool(image) != image).any() for image in real)
+        assert (pool.hits, pool.misses) == (2, 0)
+        settings = json.loads((out / name / "manifest.json").read_text())["settings"]
+        assert settings["model"].endswith(" alone") == (name == "autoencoded")
+    assert against == {"psld": ["autoencoded"], "recipe + psld": ["recipe + autoencoded"]}
+    assert (out / "table.md").read_text() in capsys.readouterr().out
+
+
+def test_null_keeps_the_same_and_draws_nothing(script):
+    ldm = tiny.model("tiny")
+    null, vary = script.Autoencoded(ldm, "outside"), al.PSLDInpaint(ldm, "outside", 2)
+    images = torch.rand(1, 3, 18, 16)
+    boxes = al.Rows.of([torch.tensor([[0.3, 0.3, 0.7, 0.7]])])
+    batch = al.Batch(images=images, boxes=boxes)
+    noise = vary.draw(1, torch.Generator().manual_seed(0))
+    plan = null.plan(batch, noise)
+    assert torch.equal(plan["keep"], vary.plan(batch, noise)["keep"])
+    other = null.plan(batch, vary.draw(1, torch.Generator().manual_seed(1)))
+    made = null.unglued(images, plan)
+    assert torch.equal(made, null.unglued(images, other))
+    assert made.shape == images.shape
+    wide = torch.cat([images, images[:, :, -2:].flip(2)], dim=2)  # up to a multiple of 4
+    torch.testing.assert_close(made, ldm.decode(ldm.encode(wide))[:, :, :18])
+    glued = null.pixels(images, plan)
+    keep = plan["keep"].expand_as(images)
+    assert torch.equal(glued[keep], images[keep])
+    assert not torch.equal(glued, images)
+    assert null.identity() != vary.identity()
+
+
+def test_goes_on_without_another_fit(whole, monkeypatch):
+    out, asked = whole()
+    files = {path: path.read_bytes() for path in out.rglob("*.png")}
+
+    def refused(*_):
+        raise AssertionError("varied again")
+
+    monkeypatch.setattr(al.PSLDInpaint, "_made", refused)
+    whole()
+    assert [one[0] for one in asked] == ["fit", "compare", "compare"]
+    assert {path: path.read_bytes() for path in out.rglob("*.png")} == files
+
+
+def test_table_tells_gains_and_the_papers_figures(script):
+    text = script.table(outcome())
+    rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if " | " in line}
+    assert rows["plain"] == "| plain |  | 50.5 | 25.0 | 50.0 |  |  | 69.9, 0.73 |"
+    assert "| psld | 0.5, 0.5 | 60.5 | 30.0 | 60.0 | +10.0 ± 0.0 | +5.0 ± 0.0 |" in rows["psld"]
+    assert rows["psld"].endswith("| 78.2, 0.82 |")
+    assert rows["psld - autoencoded"].startswith("| psld - autoencoded | +5.0 ± 0.0 | +2.5 ± 0.0 |")
