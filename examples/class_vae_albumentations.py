@@ -26,7 +26,7 @@ def digits():
     """Images, labels, and which are learned from: the first ten of each class."""
     images, labels = load_digits(return_X_y=True)
     images = (images.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
-    rank = np.array([sum(labels[:i] == label) for i, label in enumerate(labels)])
+    rank = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])
     return images, torch.from_numpy(labels), rank < PER_CLASS
 
 

@@ -21,7 +21,7 @@ PER_CLASS, TESTED, STEPS, BATCH, SIZE = 15, 600, 150, 50, 16
 def digits():
     """The first images of each class for training, some of the others for the test."""
     images, labels = load_digits(return_X_y=True)
-    rank = [sum(labels[:i] == label) for i, label in enumerate(labels)]
+    rank = [(labels[:i] == label).sum() for i, label in enumerate(labels)]
     few = torch.tensor([r < PER_CLASS for r in rank])
     pixels = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16
     pixels = F.interpolate(pixels, size=(SIZE, SIZE), mode="bilinear")

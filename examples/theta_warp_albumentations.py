@@ -46,7 +46,7 @@ def train(p):
     torch.manual_seed(0)
     images, labels = load_digits(return_X_y=True)
     images = (images.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
-    rank = np.array([sum(labels[:i] == label) for i, label in enumerate(labels)])
+    rank = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])
     chosen, labels = rank < PER_CLASS, torch.from_numpy(labels)
     pipeline = A.Compose([warp(p=p)], seed=0)
     network = nn.Sequential(

@@ -22,7 +22,7 @@ class Digits(Dataset):
 
     def __init__(self, train):
         images, labels = load_digits(return_X_y=True)
-        rank = [sum(labels[:i] == label) for i, label in enumerate(labels)]
+        rank = [(labels[:i] == label).sum() for i, label in enumerate(labels)]
         chosen = [(r < PER_CLASS) == train for r in rank]
         self.images = (images.reshape(-1, 8, 8, 1) / 16).astype("float32")[chosen]
         self.labels = labels[chosen]
