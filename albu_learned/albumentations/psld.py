@@ -26,8 +26,9 @@ class PSLDInpaint(GenerateTransform):
     Variants are made before, by `albu-learned synth`. Boxes, masks, keypoints and labels stay, and
     fit. An image is found by its pixels, so this must be the first transform, and the image as it
     was read: of 8 bits as it is or divided by 255, of 16 divided by 65535. One without variants
-    stays as it is. To find one of 640 x 480 in colour takes 0.6 milliseconds, for the hash of its
-    pixels, and to decode its variant, a PNG, 10.
+    stays as it is. Pixels say nothing of labels: when these change, run `synth` again. To find an
+    image of 640 x 480 in colour takes 0.6 milliseconds, for the hash of its pixels, and to decode
+    its variant, a PNG, 10.
 
     Args:
         pool: the folder that `albu-learned synth DATA.yaml` has written.
@@ -36,7 +37,7 @@ class PSLDInpaint(GenerateTransform):
         p: the share of images that are replaced, of those that have variants.
 
     Attributes:
-        hits: how many images were found, in this process.
+        hits: how many images were found, here and in the workers of a DataLoader.
         misses: how many were not.
 
     Targets:

@@ -18,10 +18,12 @@ BY_CHANCE = 1e-6  # nothing changed, though p asks for it: rarer than this, it i
 
 
 class Tally:
-    """Counts of one epoch."""
+    """Counts of one epoch; and, of entries that have changed nothing yet but may by chance have
+    changed nothing, of the epochs before: few images with a small p are not judged by one."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = entries
+        self.before = [0.0] * len(entries)
         self.clear()
 
     def clear(self) -> None:
@@ -34,12 +36,20 @@ class Tally:
 
     def close(self, epoch: int) -> None:
         """Raises if an entry that is active in this epoch did nothing; then starts anew."""
-        for entry, shown, changed in zip(self.entries, self.shown, self.changed, strict=True):
-            if not entry.active(epoch) or entry.p == 0 or changed:
+        for number, entry in enumerate(self.entries):
+            shown = self.shown[number]
+            if not entry.active(epoch) or entry.p == 0:
                 continue
-            if shown and (1 - entry.p) ** _reach(entry, shown) > BY_CHANCE:
+            if self.changed[number]:
+                self.before[number] = 0.0
+                continue
+            past = self.before[number]
+            reach = past + _reach(entry, shown)
+            if shown and (1 - entry.p) ** reach > BY_CHANCE:
+                self.before[number] = reach
                 continue
             seen = f"none of {shown} rows" if shown else "nothing: it was never called"
+            seen += ", and none in the epochs before" if shown and past else ""
             raise RuntimeError(
                 f"{entry.where}: {entry.name} must change rows of the {entry.stage} with "
                 f"p={entry.p:g}, but in epoch {epoch} it changed {seen}. {_why(entry, shown)}, "

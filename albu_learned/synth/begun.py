@@ -70,14 +70,21 @@ def _before(out: Path, facts: Mapping[str, Any], things: str, argument: str) -> 
     """How many are wanted already: 0 in a new folder."""
     if not (out / FACTS).is_file():
         return 0
-    kept = json.loads((out / FACTS).read_text(encoding="utf-8"))
-    differ = differing(kept["facts"], facts)
+    try:
+        kept = json.loads((out / FACTS).read_text(encoding="utf-8"))
+        before, count = dict(kept["facts"]), int(kept[argument])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"`out` must have its {FACTS} as it was written, but {str(out / FACTS)!r} cannot be "
+            f"read ({type(error).__name__}: {error}). Choose another folder."
+        ) from error
+    differ = differing(before, facts)
     if differ:
         raise ValueError(
             f"`out` must be new, or hold {things} of the same settings, got {str(out)!r}, where "
             f"they differ in {differ}. Give what was given, or choose another folder."
         )
-    return int(kept[argument])
+    return count
 
 
 def add_lines(out: Path, lines: Iterable[str]) -> None:

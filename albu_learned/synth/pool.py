@@ -91,8 +91,12 @@ class Pool:
         another, or whose line is not whole, are forgotten."""
         _remove_unfinished(self.out)
         for line in read_lines(self.out):
-            row = json.loads(line)
-            if self._is_true(row):
+            try:
+                row = json.loads(line)
+                true = self._is_true(row)
+            except (ValueError, KeyError, TypeError):  # somebody else's line
+                continue
+            if true:
                 self.rows[_key(row)] = row
 
     def _is_written(self, name: str, variant: int) -> bool:

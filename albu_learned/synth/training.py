@@ -24,7 +24,7 @@ def check_place(data: DataSet, out: Path) -> None:
     """Raises if variants would lie among real images, and be taken for such the next time."""
     for part in ("train", *_PARTS):
         for place in data.reader.places(part) if data.reader.keys.get(part) else ():
-            if out.is_relative_to(place):
+            if out.resolve().is_relative_to(Path(place).resolve()):
                 raise ValueError(
                     f"`out` must not lie in a folder of real images, got {str(out)!r} in "
                     f"{str(place)!r}, the `{part}` of {data.reader.where}. Choose another."

@@ -60,6 +60,7 @@ class LearnedLoader:
         self.loader = loader
         self.spec, self.stage, self.normal = spec, batch, normal
         self.clock, self.counts = clock, counts
+        self._tally = Tally(counts.entries)
         self.mixes = mixes
         self.runs_ahead = runs_ahead
         self._mixing = True
@@ -132,7 +133,8 @@ class LearnedLoader:
             _logger.info("albu_learned is at work: %s.", self.spec)
 
     def _close(self, epoch: int, counted: Tensor) -> None:
-        tally = Tally(self.counts.entries)
+        # Where workers run ahead, counts are those of all epochs already.
+        tally = Tally(self.counts.entries) if self.runs_ahead else self._tally
         for number, (shown, changed) in enumerate(counted.tolist()):
             tally.add(number, shown, changed)
         tally.close(epoch)

@@ -159,6 +159,18 @@ class Scenes(Dataset):
         return torch.from_numpy(self.transform(image=read(self.files[index]))["image"])
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_what_workers_find_and_miss_is_known_to_all(start, made):
+    pool, files = made
+    pipeline = A.Compose([PSLDInpaint(pool, p=1)], seed=1)
+    loader = DataLoader(
+        Scenes(pipeline, files), num_workers=1, multiprocessing_context=start, batch_size=4
+    )
+    for _ in range(1 + (start == "fork")):  # with workers of its own every time
+        list(loader)
+    assert (pipeline[0].hits, pipeline[0].misses) == (len(files) * (1 + (start == "fork")), 0)
+
+
 def test_workers_that_are_spawned_find_it(made):
     pool, files = made
     pipeline = copy.deepcopy(A.Compose([PSLDInpaint(pool, p=1)], seed=1))

@@ -283,10 +283,23 @@ class TestTally:
         tally.add(1, 100, 0)  # .9 ** 100 is 3e-5
         tally.close(0)
         tally.add(0, 8, 8)
-        tally.add(1, 100, 0)
-        tally.add(1, 100, 0)
+        tally.add(1, 100, 0)  # and twice that 7e-10
         with pytest.raises(RuntimeError, match="FreeShift"):
             tally.close(1)
+
+    def test_epochs_of_few_rows_add_up(self, tally):
+        for epoch in range(2):
+            tally.add(0, 8, 8)
+            tally.add(1, 60, 0)  # .9 ** 60 is 2e-3, .9 ** 180 is 6e-9
+            tally.close(epoch)
+        tally.add(1, 60, 1)
+        tally.close(2)  # it is at work: all is forgotten
+        for epoch in (3, 4):
+            tally.add(1, 60, 0)
+            tally.close(epoch)
+        tally.add(1, 60, 0)
+        with pytest.raises(RuntimeError, match="none of 60 rows, and none in the epochs before"):
+            tally.close(5)
 
     def test_an_entry_out_of_its_epochs_may_rest(self, tally):
         tally.add(1, 100, 9)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from albu_learned.artifact import write_atomically
-from albu_learned.synth.begun import ROWS, add_lines, begun, read_lines, unfinished
+from albu_learned.synth.begun import FACTS, ROWS, add_lines, begun, read_lines, unfinished
 
 
 @pytest.mark.parametrize("name", ["nil_000003.png", ".synth.rows", "a b.v0.txt"])
@@ -53,5 +53,15 @@ def test_foreign_files_are_asked_for_with_what_was_wanted_before(tmp_path):
     with (
         pytest.raises(ValueError, match=r"hold images of the same .* differ in seed \(0, now 1\)"),
         begun(tmp_path / "out", {"seed": 1}, "images", "count", 5, asked.append),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("text", ["{", "null", '{"facts": {}}'])
+def test_facts_that_were_changed_are_named(text, tmp_path):
+    (tmp_path / FACTS).write_text(text)
+    with (
+        pytest.raises(ValueError, match=r"must have its .synth.json as it was written"),
+        begun(tmp_path, {"seed": 0}, "images", "count", 1, print),
     ):
         pass

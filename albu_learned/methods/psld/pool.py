@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from albu_learned.batch import Batch
 from albu_learned.data.pictures import Pixels
@@ -45,7 +44,7 @@ class PSLDPool(Generate):
             accident: they were changed before, or are others. False where but few have variants.
 
     Attributes:
-        hits: how many images were found, in this process.
+        hits: how many images were found, here and in the workers of a DataLoader.
         misses: how many were not.
 
     Example:
@@ -74,8 +73,17 @@ class PSLDPool(Generate):
             raise TypeError(f"`must_hit` must be True or False, got {must_hit!r}.")
         self.pool = os.fspath(pool)
         self.must_hit = must_hit
-        self.hits = self.misses = 0
+        counts = torch.zeros(2, dtype=torch.int64)  # hits and misses, in memory shared with workers
+        self._counts: Tensor = counts.share_memory_()  # type: ignore[no-untyped-call]
         self.ready  # noqa: B018  # now, lest what is wrong with it comes up within a training
+
+    @property
+    def hits(self) -> int:
+        return int(self._counts[0])
+
+    @property
+    def misses(self) -> int:
+        return int(self._counts[1])
 
     @cached_property
     def ready(self) -> Ready:
@@ -126,7 +134,8 @@ class PSLDPool(Generate):
 
     def _find(self, image: Tensor, file: str | None) -> int:
         found = NONE if file is None else self.ready.of_file(file)
-        if found != NONE:
+        # Whose labels are known must be found with them: variants are made for these.
+        if found != NONE or (file is not None and self.ready.has_labels(file)):
             return found
         if image.shape[1:] not in self.ready.shapes:
             return NONE
@@ -135,8 +144,7 @@ class PSLDPool(Generate):
 
     def _count(self, found: Sequence[int]) -> None:
         hits = sum(key != NONE for key in found)
-        self.hits += hits
-        self.misses += len(found) - hits
+        self._counts += torch.tensor([hits, len(found) - hits])
         if self.must_hit and not self.hits and self.misses >= self._patience():
             raise RuntimeError(
                 f"`pool` must have variants of the images it is shown, but {str(self.pool)!r} has "
@@ -147,12 +155,10 @@ class PSLDPool(Generate):
             )
 
     def _patience(self) -> int:
-        """After how many misses it is no accident that all were: an epoch of this process, of which
-        a door with a p may show us a part."""
-        info = get_worker_info()
+        """After how many misses it is no accident that all were: an epoch, of which a door with a p
+        may show us a part."""
         share = len(self.ready.originals) / self.ready.total
-        epoch = self.ready.total / (4 * (1 if info is None else info.num_workers))
-        return math.ceil(max(_ONE_IN_A_MILLION / share, epoch))
+        return math.ceil(max(_ONE_IN_A_MILLION / share, self.ready.total / 4))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what it has read: another process reads that itself."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -80,12 +81,19 @@ class Ready:
             twin = original.pixels in self._pixels
             self._pixels[original.pixels] = NONE if twin else original.key
         self._paths: dict[str, int] = {}
+        self._labelled: dict[str, bool] = {}
 
     def of_file(self, path: str) -> int:
         """The key of the image that was read from a file. A file is read once."""
         if path not in self._paths:
             self._paths[path] = self._of_file(Path(os.path.abspath(path)))
         return self._paths[path]
+
+    def has_labels(self, path: str) -> bool:
+        """Whether a file of labels belongs to the image of this file."""
+        if path not in self._labelled:
+            self._labelled[path] = label_file.of(Path(os.path.abspath(path))).is_file()
+        return self._labelled[path]
 
     def of_pixels(self, image: Pixels) -> int:
         """The key of the image with these pixels: (H, W) or (H, W, C) of integers, or of floats in
@@ -169,7 +177,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         kind, version = settings["type"], settings.get("format")
         lists = [told["images"], told["empty"], [*told["errors"]]]
         good = all(isinstance(one, list) for one in lists) and isinstance(kind, str)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(_not_as_written(file, f"{type(error).__name__}: {error}")) from error
     if not good or kind != TYPE:
         raise ValueError(_not_as_written(file, f"it is of {kind!r}"))
@@ -240,6 +248,13 @@ def _check_row(folder: Path, row: Any) -> None:
         kinds |= {"file": str, "relabelled": bool}
     if not isinstance(row, dict) or any(not isinstance(row.get(k), t) for k, t in kinds.items()):
         raise ValueError(_not_as_written(folder / MANIFEST, f"an image of it is {row!r:.80}"))
+    for name in ("content", "pixels", "bytes"):
+        if not re.fullmatch("[0-9a-f]{16}", row[name]):
+            raise ValueError(_not_as_written(folder / MANIFEST, f"a {name} is {row[name]!r:.40}"))
+    sides = [isinstance(side, int) and side > 0 for side in row["shape"]]
+    if row["bits"] not in (8, 16) or len(sides) not in (2, 3) or not all(sides):
+        form = f"a shape is {row['shape']!r:.40}, of {row['bits']} bits"
+        raise ValueError(_not_as_written(folder / MANIFEST, form))
     inside = PurePosixPath(row.get("file", "."))
     if inside.is_absolute() or ".." in inside.parts or "\\" in str(inside):
         raise ValueError(

@@ -132,6 +132,23 @@ def test_labels_that_have_changed_since_are_named(tmp_path):
         al.PSLDPool(pool)(al.Batch(images=rows(files), files=(str(files[0]),)))
 
 
+def test_an_image_that_was_saved_anew_with_its_labels_is_another(tmp_path):
+    pool, files = pools.pool_of(tmp_path, pools.scenes(1))
+    images, labels = (tmp_path / "new" / name / "0" for name in ("images", "labels"))
+    for place in (images, labels):
+        place.parent.mkdir(parents=True)
+    content = files[0].read_bytes()
+    images.with_suffix(".png").write_bytes(content + b"the same pixels")
+    serve = al.PSLDPool(pool)
+    given = al.Batch(images=rows(files), files=(str(images.with_suffix(".png")),))
+    serve(given)
+    assert (serve.hits, serve.misses) == (1, 0)
+    labels.with_suffix(".txt").write_text("0 0.1 0.1 0.1 0.1\n")  # for other objects, maybe
+    again = al.PSLDPool(pool)
+    assert torch.equal(again(given).images, given.images)
+    assert (again.hits, again.misses) == (0, 1)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("grey", [True, False])
 def test_grey_and_colour_of_8_and_16_bits(bits, grey, tmp_path):
@@ -258,6 +275,9 @@ def test_a_pool_that_is_not_finished_is_named(copied):
         (lambda told: told.update(images={}), "is another"),
         (lambda told: told["images"][0].pop("pixels"), r"is another \(an image of it is {"),
         (lambda told: told["images"][0].update(shape="big"), r"is another \(an image of it is"),
+        (lambda told: told["images"][0].update(content="zz"), r"another \(a content is 'zz'"),
+        (lambda told: told["images"][0].update(shape=[[64], 64, 3]), r"\(a shape is \[\[64\]"),
+        (lambda told: told["images"][0].update(bits=7), "of 7 bits"),
         (lambda told: told["images"][0].update(file="../x.png"), "inside of its own folder"),
         (lambda told: told["images"][0].update(file="/etc/passwd"), "names '/etc/passwd'"),
         (lambda told: told["images"][0].update(file="images\\..\\x"), "inside of its own folder"),
@@ -269,7 +289,7 @@ def test_a_manifest_that_was_changed_is_named(change, error, copied):
 
 
 def test_a_manifest_that_is_no_json_is_named(copied):
-    for text in ("{", "[]", '{"settings": 3}'):
+    for text in ("{", "[]", '{"settings": 3}', 10**5 * "["):
         (copied / "manifest.json").write_text(text)
         with pytest.raises(ValueError, match="Run the same `albu-learned synth` again"):
             al.PSLDPool(copied)
