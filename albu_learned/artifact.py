@@ -165,6 +165,18 @@ def read(folder: Path, kind: type[Part]) -> tuple[Part, About]:
     return part, about
 
 
+_HOW = " Write one with save_pretrained; to download one, use from_pretrained."
+
+
+def _what_else(folder: Path) -> str:
+    """What other folder of ours this is, and what takes it."""
+    if (folder / "model_index.json").is_file():
+        return " It is a diffusion model: give it to PSLDInpaint, as PSLDInpaint(folder)."
+    if (folder / "manifest.json").is_file():
+        return " If it is a pool of variants, use PSLDPool(folder)."
+    return ""
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if folder.is_file():
@@ -175,7 +187,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"`folder` must be an artifact, a folder with a {CONFIG}, got {str(folder)!r}, which "
             + ("has none." if folder.is_dir() else "does not exist.")
-            + " Write one with save_pretrained; to download one, use from_pretrained."
+            + (_what_else(folder) or _HOW)
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ this file; apart, each is a page that can be read alone.)
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from abc import ABC, abstractmethod
@@ -189,6 +190,7 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
 
     def with_arguments(self: M, **arguments: Any) -> M:
         """The same method, fitted as it is, with other values of these constructor arguments."""
+        self._check_names(arguments)
         given = describe(self)
         config = {**given, "arguments": {**given["arguments"], **arguments}}
         with torch.random.fork_rng(devices=[]):  # a network draws its first weights
@@ -203,6 +205,15 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
             ) from error
         twin.about = self.about
         return twin.train(self.training)
+
+    def _check_names(self, arguments: Mapping[str, Any]) -> None:
+        known = [n for n in inspect.signature(type(self).__init__).parameters if n != "self"]
+        for name in arguments:
+            if name not in known:
+                raise TypeError(
+                    f"`{name}` is no argument of {type(self).__name__}."
+                    f"{checks.nearest(name, known)} Known: {', '.join(known)}."
+                )
 
     def card(self) -> str:
         """The model card, in Markdown."""

@@ -190,6 +190,16 @@ def other(key, value):
         (retype_tensor, ValueError, ["shift", "float32", "float64"]),
         (lambda f: (f / "model.safetensors").unlink(), FileNotFoundError, ["model.safetensors"]),
         (lambda f: (f / "config.json").unlink(), FileNotFoundError, ["config.json", "has none"]),
+        (
+            lambda f: (f / "config.json").rename(f / "model_index.json"),
+            FileNotFoundError,
+            ["has none", "diffusion model: give it to PSLDInpaint"],
+        ),
+        (
+            lambda f: (f / "config.json").rename(f / "manifest.json"),
+            FileNotFoundError,
+            ["pool of variants, use PSLDPool"],
+        ),
         (shutil.rmtree, FileNotFoundError, ["does not exist", "from_pretrained"]),
         (lambda f: (f / "config.json").write_text("{"), ValueError, ["config.json", "JSON"]),
         (lambda f: (f / "config.json").write_text("[]"), ValueError, ["not an albu_learned"]),

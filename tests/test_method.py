@@ -332,7 +332,7 @@ def test_with_arguments_of_a_method_without_weights(training):
 
 
 def test_with_arguments_that_are_none():
-    with pytest.raises(ValueError, match=r"This ZetaMixup has the unknown arguments \['gama'\]"):
+    with pytest.raises(TypeError, match=r"`gama` is no argument of ZetaMixup.* `gamma`\?"):
         al.ZetaMixup().with_arguments(gama=3)
     with pytest.raises(ValueError, match="`gamma` must be a number > 0"):
         al.ZetaMixup().with_arguments(gamma=-3)

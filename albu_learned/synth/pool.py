@@ -29,7 +29,7 @@ from albu_learned.data import label_file
 from albu_learned.data.files import listed
 from albu_learned.methods.psld.ready import MANIFEST
 from albu_learned.synth.begun import ROWS, add_lines, begun, read_lines, unfinished
-from albu_learned.synth.sources import Source
+from albu_learned.synth.sources import Source, variant_of
 from albu_learned.synth.varying import Made
 
 __all__ = ["Pool", "opened"]
@@ -52,6 +52,7 @@ class Pool:
         self.out = out
         self.sources = {source.name: source for source in sources}
         self.rows: dict[tuple[str, int], Row] = {}
+        self.gone = _gone(out, sources)
 
     def path(self, name: str, variant: int) -> Path:
         return self.out / self.sources[name].variant(variant)
@@ -78,7 +79,13 @@ class Pool:
 
     def finish(self, variants: int) -> None:
         """Puts the lines in order, the same whatever order the variants were made in, and removes
-        variants of an image that is broken by now."""
+        variants of an image that is broken or gone by now."""
+        for image in self.gone:
+            _remove(self.out / image)
+        strips = {f"{STRIP}{source.content}" for source in self.sources.values()}
+        for path in self.out.glob(f"{STRIP}*"):
+            if path.name not in strips:
+                path.unlink()
         for name in self.sources:
             for number in range(variants):
                 if not self._is_written(name, number):
@@ -90,13 +97,8 @@ class Pool:
         """What is known of the variants that are there; those that are gone, whose source is now
         another, or whose line is not whole, are forgotten."""
         _remove_unfinished(self.out)
-        for line in read_lines(self.out):
-            try:
-                row = json.loads(line)
-                true = self._is_true(row)
-            except (ValueError, KeyError, TypeError):  # somebody else's line
-                continue
-            if true:
+        for row in _rows(self.out):
+            if self._is_true(row):
                 self.rows[_key(row)] = row
 
     def _is_written(self, name: str, variant: int) -> bool:
@@ -104,11 +106,11 @@ class Pool:
 
     def _is_true(self, row: Row) -> bool:
         source = self.sources.get(row["source"])
-        if source is None or source.content != row["content"]:
+        if source is None or source.content != row.get("content"):
             return False
         path = self.path(row["source"], row["variant"])
         there = path.is_file() and label_file.of(path).is_file()
-        return there or row["status"] != "written"
+        return there or row.get("status") != "written"
 
     def strips(self, names: Sequence[str]) -> list[bytes]:
         """Of the contact sheet: those of the first variants of these images that are there."""
@@ -134,12 +136,33 @@ def opened(
 
     def refuse(before: int) -> None:
         wanted = range(variants if before else 0)
-        _refuse_foreign(out, frozenset(source.variant(k) for source in sources for k in wanted))
+        known = {source.variant(k) for source in sources for k in wanted}
+        _refuse_foreign(out, frozenset(known | (_gone(out, sources) if before else set())))
 
     with begun(out, facts, "variants", "variants", variants, refuse):
         pool = Pool(out, sources)
         pool.read()
         yield pool
+
+
+def _rows(out: Path) -> Iterator[Row]:
+    """The lines, but for such as were not written here."""
+    for line in read_lines(out):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        known = {"source": str, "variant": int}
+        if isinstance(row, dict) and all(isinstance(row.get(k), t) for k, t in known.items()):
+            yield row
+
+
+def _gone(out: Path, sources: Sequence[Source]) -> set[PurePosixPath]:
+    """Variants that are there of images that are not: removed, renamed or emptied of objects."""
+    names = {source.name for source in sources}
+    lost = [(row["source"], row["variant"]) for row in _rows(out) if row["source"] not in names]
+    taken = {source.variant(number) for _, number in lost for source in sources}
+    return {variant_of(*key) for key in lost} & set(_files(out)) - taken if lost else set()
 
 
 def _key(row: Row) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from albu_learned.data.files import listed
 from albu_learned.data.yolo import FILE, Reader
 from albu_learned.synth.objects import Thing, things_in
 
-__all__ = ["DataSet", "Source", "opened"]
+__all__ = ["DataSet", "Source", "opened", "variant_of"]
 
 _IMAGES = "images"
 
@@ -34,11 +34,15 @@ class Source:
     things: tuple[Thing, ...]
 
     def variant(self, number: int) -> PurePosixPath:
-        """Where a variant goes. Training looks for labels where the last folder `images` of a path
-        is called `labels`, so that there must be one."""
-        name = PurePosixPath(self.name)
-        folder = name.parent if _IMAGES in name.parent.parts else _IMAGES / name.parent
-        return folder / f"{name.name}.v{number}.png"
+        return variant_of(self.name, number)
+
+
+def variant_of(source: str, number: int) -> PurePosixPath:
+    """Where a variant of an image of this name goes. Training looks for labels where the last
+    folder `images` of a path is called `labels`, so that there must be one."""
+    name = PurePosixPath(source)
+    folder = name.parent if _IMAGES in name.parent.parts else _IMAGES / name.parent
+    return folder / f"{name.name}.v{number}.png"
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,20 @@ def test_what_is_gone_is_made_again(data, whole, tmp_path, name):
     assert content(tmp_path / "out") == whole
 
 
+def test_variants_of_images_that_are_no_more_go(tmp_path):
+    data = sets.detection(tmp_path / "set")
+    write(data, tmp_path / "out", 1)
+    for kind, form in (("images", "png"), ("labels", "txt")):
+        folder = tmp_path / "set" / kind / "train"
+        (folder / f"train0.{form}").rename(folder / f"renamed.{form}")
+    (folder / "train1.txt").write_text("")
+    with open(tmp_path / "out" / ".synth.rows", "a") as file:
+        file.write('nothing of ours\n{"source": "../../set/images/train/train2", "variant": 0}\n')
+    assert write(data, tmp_path / "out", 1).new == 1
+    write(data, tmp_path / "fresh", 1)
+    assert content(tmp_path / "out") == content(tmp_path / "fresh")
+
+
 def test_more_variants_are_added_and_fewer_refused(data, whole, tmp_path):
     out = tmp_path / "out"
     write(data, out, 1)

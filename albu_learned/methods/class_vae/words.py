@@ -35,8 +35,8 @@ def _of_copies(figures: Mapping[str, float]) -> str:
 def _of_labels(figures: Mapping[str, float]) -> str:
     return (
         f"Of the samples {figures['doubtful']:.0%} are doubtful: another class explains them "
-        "better, or their own worse than nineteen of twenty held-out images. `reject=0.05` draws "
-        "such again."
+        "better, or their own worse than nineteen of twenty held-out images, where there are any. "
+        "`reject=0.05` draws such again."
     )
 
 
