@@ -49,7 +49,9 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
         citation: BibTeX of the paper.
         instead: what to use where nobody can give what `needs` names; the end of a message.
         made_by: what makes one that has learned, where it is not a `fit` of the class.
-        paths: constructor arguments that are paths; in a spec they are relative to its file.
+        paths: constructor arguments that are folders, and the file in each that tells its content
+            from another's; in a spec they are relative to its file.
+        idle: why it may have changed no image of an epoch, for a message.
         stages: of a training at which it can work; all of its kind if there are none.
         tries: arguments that set how strong it is, with values worth trying on validation images;
             "p" is the share of rows that are changed.
@@ -61,7 +63,8 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
     citation: ClassVar[str] = ""
     instead: ClassVar[str] = ""
     made_by: ClassVar[str] = ""
-    paths: ClassVar[frozenset[str]] = frozenset()
+    paths: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    idle: ClassVar[str] = "Something has removed it from the pipeline"
     stages: ClassVar[tuple[str, ...]] = ()
     tries: ClassVar[Mapping[str, tuple[Any, ...]]] = MappingProxyType({})
 
@@ -95,6 +98,14 @@ class Method(Part, nn.Module, ModelHubMixin, ABC):
     @abstractmethod
     def plan(self, batch: Batch, noise: Plan) -> Plan:
         """What shall happen to each row, from what `needs` names and the noise."""
+
+    def changed(self, plan: Plan) -> int:
+        """How many rows the plan changes; the others stay as they are."""
+        return len(next(iter(plan.values())))
+
+    def reach(self, rows: int) -> float:
+        """How many of so many rows it could change, at least: none may be hit by chance."""
+        return rows
 
     @final
     def apply(self, batch: Any, plan: Plan | None = None) -> Any:

@@ -38,10 +38,11 @@ def pool_of(root, images, lines=None, form=".png", variants=2, **how):
     return root / "pool", files
 
 
-def scenes(count=4, size=(32, 48), seed=0, grey=False):
+def scenes(count=4, size=(32, 48), seed=0, grey=False, bits=8):
     """Pictures of noise, each another."""
     shape = (count, *size) if grey else (count, *size, 3)
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    dtype = np.uint8 if bits == 8 else np.uint16
+    return np.random.default_rng(seed).integers(0, 2**bits, shape, dtype)
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from albu_learned.comparison.pipeline import Learned, Mixup, Pipeline
 from albu_learned.comparison.recipe import Recipe
 from albu_learned.method import Method, methods
 from albu_learned.methods.class_vae import ClassVAE
-from albu_learned.methods.psld.ready import MANIFEST
 from albu_learned.methods.theta_warp import ThetaWarp
 from albu_learned.methods.zeta_mixup import ZetaMixup
 from albu_learned.spec import Entry, Given, Step
@@ -236,7 +235,7 @@ def _content(entry: Entry) -> str:
     """Of its artifact, and of the pools that its arguments name."""
     files = [Path(entry.artifact, name) for name in (CONFIG, TENSORS)] if entry.artifact else []
     wanted: Any = methods()[entry.name]
-    files += [Path(entry.value(name), MANIFEST) for name in sorted(wanted.paths)]
+    files += [Path(entry.value(name), file) for name, file in sorted(wanted.paths.items())]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes() if file.is_file() else b"")

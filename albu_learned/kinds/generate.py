@@ -24,8 +24,6 @@ class Generate(Method):
     _base = True
     kind = "generate"
     stage: ClassVar[str] = "image"  # of a training where a spec has it work, unless told
-    # What it may have done to an epoch's images if it has changed none, for a message.
-    idle: ClassVar[str] = "Something has removed it from the pipeline"
 
     def __init__(self, resize: bool = False) -> None:
         super().__init__()
@@ -41,14 +39,6 @@ class Generate(Method):
     def pixels(self, images: Tensor, plan: Plan) -> Tensor:
         """The one primitive: (B, C, H, W) float pixels in [0, 1] in place of the images, which are
         floats in [0, 1] too, whatever they were given as."""
-
-    def changed(self, plan: Plan) -> int:
-        """How many rows the plan changes; the others stay as they are."""
-        return len(next(iter(plan.values())))
-
-    def reach(self, rows: int) -> float:
-        """How many of so many rows it could change, at least: none may be hit by chance."""
-        return rows
 
     def check(self, batch: Batch) -> None:
         checks.needs(self, batch)

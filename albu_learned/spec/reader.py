@@ -113,7 +113,7 @@ class _Reader:
         known = (*COMMON, *(parameters(wanted) if made else _resizable(wanted)))
         fits = ("fit",) if made and hasattr(wanted, "fit") else ()
         self._check_known(keys, name, ("method" if made else "artifact", *known, "try", *fits))
-        for key in sorted(wanted.paths - keys.keys()) if made else ():
+        for key in sorted(wanted.paths.keys() - keys.keys()) if made else ():
             self._fail(keys["method"], f"{name} must have the key `{key}`, the path of a folder.")
         if "fit" in keys:
             self._check_fit(keys, wanted)

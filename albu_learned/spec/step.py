@@ -14,7 +14,7 @@ from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.batch import Batch
-from albu_learned.kinds import Generate, Mix
+from albu_learned.kinds import Mix
 from albu_learned.method import Method, Plan
 from albu_learned.spec.entry import Entry
 
@@ -102,14 +102,8 @@ class Step:
             chosen = batch if len(rows) == len(batch) else batch.select(rows)
             plan = self.plan(chosen)
             made: Batch = self.method.apply(chosen, plan)
-            count = self.changed(plan)
+            count = self.method.changed(plan)
             return made if chosen is batch else batch.put(rows, made), count
-
-    def changed(self, plan: Plan) -> int:
-        """How many rows a plan changes."""
-        if isinstance(self.method, Generate):
-            return self.method.changed(plan)
-        return len(next(iter(plan.values())))
 
     def _mix(self, method: Mix, batch: Batch) -> tuple[Batch, int]:
         fires = bool(torch.rand(()) < self.entry.p) and len(batch) > 1

@@ -7,9 +7,9 @@ rows it was shown, and those it changed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from albu_learned.kinds import Generate
-from albu_learned.method import methods
+from albu_learned.method import Method, methods
 from albu_learned.spec.entry import Entry
 
 __all__ = ["Tally"]
@@ -59,13 +59,11 @@ class Tally:
 
 
 def _reach(entry: Entry, shown: int) -> float:
-    """How many of the rows it could have changed."""
-    method = entry.build() if entry.kind == "generate" else None
-    return method.reach(shown) if isinstance(method, Generate) else shown
+    """How many of the rows it could have changed. Of generators alone not all: no other is built
+    anew to be asked."""
+    return entry.build().reach(shown) if entry.kind == "generate" else shown
 
 
 def _why(entry: Entry, shown: int) -> str:
-    made = methods().get(entry.name)
-    if shown and made is not None and issubclass(made, Generate):
-        return made.idle
-    return Generate.idle
+    made: type[Any] = methods().get(entry.name, Method) if shown else Method
+    return str(made.idle)

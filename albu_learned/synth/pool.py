@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,13 +46,16 @@ class Pool:
     Args:
         out: the folder, absolute.
         sources: the images whose variants it holds.
+        gone: files of variants of images that are no more.
     """
 
-    def __init__(self, out: Path, sources: Sequence[Source]) -> None:
+    def __init__(
+        self, out: Path, sources: Sequence[Source], gone: Collection[PurePosixPath] = ()
+    ) -> None:
         self.out = out
         self.sources = {source.name: source for source in sources}
         self.rows: dict[tuple[str, int], Row] = {}
-        self.gone = _gone(out, sources)
+        self.gone = gone
 
     def path(self, name: str, variant: int) -> Path:
         return self.out / self.sources[name].variant(variant)
@@ -114,9 +117,7 @@ class Pool:
 
     def strips(self, names: Sequence[str]) -> list[bytes]:
         """Of the contact sheet: those of the first variants of these images that are there."""
-        written = [
-            name for name in names if self.rows.get((name, 0), {}).get("status") == "written"
-        ]
+        written = [name for name in names if self._is_written(name, 0)]
         paths = [self.out / f"{STRIP}{self.sources[name].content}" for name in written]
         return [path.read_bytes() for path in paths if path.is_file()]
 
@@ -134,13 +135,17 @@ def opened(
         variants: how many of each image, no fewer than before.
     """
 
+    gone: set[PurePosixPath] = set()
+
     def refuse(before: int) -> None:
+        if before:
+            gone.update(_gone(out, sources))
         wanted = range(variants if before else 0)
         known = {source.variant(k) for source in sources for k in wanted}
-        _refuse_foreign(out, frozenset(known | (_gone(out, sources) if before else set())))
+        _refuse_foreign(out, frozenset(known | gone))
 
     with begun(out, facts, "variants", "variants", variants, refuse):
-        pool = Pool(out, sources)
+        pool = Pool(out, sources, gone)
         pool.read()
         yield pool
 

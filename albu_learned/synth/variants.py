@@ -18,6 +18,7 @@ from albu_learned.data.pictures import pillow
 from albu_learned.fitting import Progress, device_of, told
 from albu_learned.method import Method, load
 from albu_learned.methods.psld import LatentDiffusion, PSLDInpaint
+from albu_learned.methods.psld.folder import INDEX
 from albu_learned.methods.psld.ready import FORMAT, MANIFEST, TYPE
 from albu_learned.parts import describe
 from albu_learned.synth import sheet
@@ -164,7 +165,7 @@ def method_of(
     """What makes variants, with other values of these arguments."""
     found: Any = given
     if isinstance(given, (str, os.PathLike)):
-        pipeline = (Path(given) / "model_index.json").is_file()
+        pipeline = (Path(given) / INDEX).is_file()
         found = PSLDInpaint(given) if pipeline else load(given)
     elif isinstance(given, LatentDiffusion):
         found = PSLDInpaint(given)

@@ -58,7 +58,7 @@ def change_labels(step: Step, labels: dict[str, Any], oriented: bool = False) ->
             moved, kept = move(labels["instances"], field, image.shape[:2], *options)
             labels["instances"], labels["cls"] = moved, labels["cls"][kept]
         else:
-            changed = step.changed(plan) > 0
+            changed = method.changed(plan) > 0
             if changed:
                 labels["img"] = _as_array(method.apply(given, plan).images, image.shape)
     return changed
@@ -92,7 +92,7 @@ def change_picture(
         files = None if file is None else (file,)
         given = Batch(images=rows, labels=torch.tensor([int(label)]), files=files)
         plan = step.plan(given)
-        if not step.changed(plan):
+        if not method.changed(plan):
             return image, False
         if isinstance(method, Warp):
             changed = move_image(array, Motion(method.field(plan), method.padding))

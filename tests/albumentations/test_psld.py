@@ -59,9 +59,7 @@ def test_a_variant_is_shown_and_what_lies_on_it_stays(made):
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("grey", [True, False])
 def test_grey_and_colour_of_8_and_16_bits(grey, bits, tmp_path):
-    dtype = np.uint8 if bits == 8 else np.uint16
-    shape = (20, 24) if grey else (20, 24, 3)
-    scenes = np.random.default_rng(0).integers(0, 2**bits, (1, *shape)).astype(dtype)
+    scenes = pools.scenes(1, (20, 24), grey=grey, bits=bits)
     pool, files = pools.pool_of(tmp_path, scenes)
     serve = PSLDInpaint(pool, p=1)
     largest = np.float32(2**bits - 1)
@@ -81,7 +79,7 @@ def test_grey_and_colour_of_8_and_16_bits(grey, bits, tmp_path):
     if bits == 16:
         plan = serve.sample({"image": scenes[0] / largest}, np.random.default_rng(0))
         with pytest.raises(ValueError, match="and type uint16 of the one"):
-            serve.apply(np.zeros(shape, np.uint8), **plan)
+            serve.apply(np.zeros(scenes[0].shape, np.uint8), **plan)
 
 
 @pytest.mark.parametrize("reader", ["OpenCV", "Pillow"])

@@ -126,14 +126,14 @@ class Networks(nn.Module):
     def made(self, z: Tensor, network: Tensor, member: Tensor) -> Tensor:
         """(B, C, H, W) pixels of codes (B, latent), each by its network, for its class there."""
         given = (z.to(next(self.parameters()).dtype), network, member)
-        if len(z) <= _BLOCK or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():  # as many networks as rows: no shape depends on labels
+            return self.pixels(given[0][None], member[None], network)[0]
+        if len(z) <= _BLOCK:
             return self._made(*given)
         parts = [torch.split(part, _BLOCK) for part in given]
         return torch.cat([self._made(*block) for block in zip(*parts, strict=True)])
 
     def _made(self, z: Tensor, network: Tensor, member: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():  # as many networks as rows: no shape depends on labels
-            return self.pixels(z[None], member[None], network)[0]
         used, group, counts = torch.unique(network, return_inverse=True, return_counts=True)
         if len(used) == 1:
             return self.pixels(z[:, None], member[:, None], self._without_copies(used))[:, 0]

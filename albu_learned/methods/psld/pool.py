@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from albu_learned.data.pictures import Pixels
 from albu_learned.kinds import Generate
 from albu_learned.method import Plan
 from albu_learned.methods.psld.method import PSLDInpaint
-from albu_learned.methods.psld.ready import NONE, Ready
+from albu_learned.methods.psld.ready import MANIFEST, NONE, Ready
 
 __all__ = ["PSLDPool", "in_channels"]
 
@@ -56,7 +57,7 @@ class PSLDPool(Generate):
     citation = PSLDInpaint.citation
     needs = frozenset({"images"})
     stages = ("image",)
-    paths = frozenset({"pool"})
+    paths = MappingProxyType({"pool": MANIFEST})
     idle = (
         "None of the images it was shown has a variant in its pool. Train on the data that the "
         "pool was made of, or make one of your data with `albu-learned synth`. Where but few of "

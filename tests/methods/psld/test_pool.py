@@ -152,9 +152,7 @@ def test_an_image_that_was_saved_anew_with_its_labels_is_another(tmp_path):
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("grey", [True, False])
 def test_grey_and_colour_of_8_and_16_bits(bits, grey, tmp_path):
-    dtype = np.uint8 if bits == 8 else np.uint16
-    shape = (20, 24) if grey else (20, 24, 3)
-    scenes = np.random.default_rng(0).integers(0, 2**bits, (2, *shape)).astype(dtype)
+    scenes = pools.scenes(2, (20, 24), grey=grey, bits=bits)
     pool, files = pools.pool_of(tmp_path, scenes)
     serve = al.PSLDPool(pool)
     images = torch.from_numpy(np.stack([np.atleast_3d(s) for s in scenes]).astype(np.float32))
