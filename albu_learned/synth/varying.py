@@ -145,6 +145,7 @@ class Varying:
             strip = sheet.strip(_floats(original), keep, _floats(glued))
         image = encoded(_pixels(glued))
         facts |= {"status": "written", "relabelled": labels != asked.labels}
+        facts |= {"digest": label_file.digest(image)}
         return Made(number, facts, image, labels, strip)
 
     def _lost(self, things: Sequence[Thing], original: Tensor, glued: Tensor) -> int:

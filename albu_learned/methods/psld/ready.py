@@ -13,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,11 +24,19 @@ from albu_learned.data.pictures import Pixels, decoded_png, digest
 __all__ = ["FORMAT", "MANIFEST", "NONE", "TYPE", "Original", "Ready"]
 
 MANIFEST, FACTS = "manifest.json", ".synth.json"
-TYPE, FORMAT = "PSLDInpaint variants", 1
+TYPE, FORMAT = "PSLDInpaint variants", 2
 NONE = -1  # the key of an image that the pool does not have
 _KINDS = {"source": str, "variant": int, "status": str, "content": str, "pixels": str, "bytes": str}
 _KINDS |= {"shape": list, "bits": int}
 _ARTIFACTS = ("config.json", "model_index.json")
+_ANOTHER = "it is another than the pool had when it was opened; if it was made anew, begin again"
+
+
+class File(NamedTuple):
+    """A variant, and what tells its content from others."""
+
+    path: Path
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Original:
     pixels: str
     shape: tuple[int, ...]
     bits: int
-    files: dict[int, Path] = field(default_factory=dict)
+    files: dict[int, File] = field(default_factory=dict)
 
     @property
     def key(self) -> int:
@@ -118,9 +126,12 @@ class Ready:
                 f"`pool` must hold the variants that a plan was made of, but {str(self.folder)!r} "
                 f"has no variant {variant} of this image. Give the pool that it was made with."
             )
-        path = original.files[variant]
+        path, known = original.files[variant]
         try:
-            pixels = decoded_png(path.read_bytes())
+            content = path.read_bytes()
+            if label_file.digest(content) != known:
+                raise ValueError(_ANOTHER)
+            pixels = decoded_png(content)
         except (OSError, ValueError) as error:
             raise ValueError(_broken(path, str(error))) from error
         if pixels.shape != original.shape or 8 * pixels.itemsize != original.bits:
@@ -232,23 +243,23 @@ def _originals(folder: Path, rows: list[Any]) -> dict[int, Original]:
         if name not in found:
             facts = {key: row[key] for key in ("content", "bytes", "pixels", "bits")}
             found[name] = Original(name, shape=tuple(row["shape"]), **facts)
-        found[name].files[row["variant"]] = folder / row["file"]
+        found[name].files[row["variant"]] = File(folder / row["file"], row["digest"])
     if not found:
         raise ValueError(
             f"`pool` must have variants with all labels of their originals, got {str(folder)!r}, "
             'which has none. With mask="random" objects are erased: train on its data.yaml.'
         )
-    _check_there(folder, [path for one in found.values() for path in one.files.values()])
+    _check_there(folder, [file.path for one in found.values() for file in one.files.values()])
     return {original.key: original for original in reversed(found.values())}
 
 
 def _check_row(folder: Path, row: Any) -> None:
     kinds = dict(_KINDS)
     if isinstance(row, dict) and row.get("status") == "written":
-        kinds |= {"file": str, "relabelled": bool}
-    if not isinstance(row, dict) or any(not isinstance(row.get(k), t) for k, t in kinds.items()):
+        kinds |= {"file": str, "relabelled": bool, "digest": str}
+    if not isinstance(row, dict) or any(type(row.get(k)) is not t for k, t in kinds.items()):
         raise ValueError(_not_as_written(folder / MANIFEST, f"an image of it is {row!r:.80}"))
-    for name in ("content", "pixels", "bytes"):
+    for name in {"content", "pixels", "bytes", "digest"} & kinds.keys():
         if not re.fullmatch("[0-9a-f]{16}", row[name]):
             raise ValueError(_not_as_written(folder / MANIFEST, f"a {name} is {row[name]!r:.40}"))
     sides = [isinstance(side, int) and side > 0 for side in row["shape"]]

@@ -10,10 +10,9 @@ import torch
 
 pytest.importorskip("PIL", reason="the extra `cli` is not installed")
 pytest.importorskip("tqdm", reason="the extra `cli` is not installed")
-from PIL import Image
 
 import albu_learned as al
-from albu_learned.data import pictures
+from albu_learned.data import label_file, pictures
 from tests import pools
 from tests.threads import one_thread
 
@@ -267,13 +266,15 @@ def test_a_pool_that_is_not_finished_is_named(copied):
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda told: told["settings"].update(format=2), "must be of the format 1 .* the format 2"),
+        (lambda told: told["settings"].update(format=1), "must be of the format 2 .* the format 1"),
         (lambda told: told["settings"].update(type="dog"), r"manifest.json' is another \(it is of"),
         (lambda told: told.pop("images"), r"is another \(KeyError: 'images'\)"),
         (lambda told: told.update(images={}), "is another"),
         (lambda told: told["images"][0].pop("pixels"), r"is another \(an image of it is {"),
         (lambda told: told["images"][0].update(shape="big"), r"is another \(an image of it is"),
         (lambda told: told["images"][0].update(content="zz"), r"another \(a content is 'zz'"),
+        (lambda told: told["images"][0].update(digest="../x"), r"another \(a digest is '../x'"),
+        (lambda told: told["images"][0].update(variant=True), r"is another \(an image of it is"),
         (lambda told: told["images"][0].update(shape=[[64], 64, 3]), r"\(a shape is \[\[64\]"),
         (lambda told: told["images"][0].update(bits=7), "of 7 bits"),
         (lambda told: told["images"][0].update(file="../x.png"), "inside of its own folder"),
@@ -293,19 +294,45 @@ def test_a_manifest_that_is_no_json_is_named(copied):
             al.PSLDPool(copied)
 
 
+def serve_as(pool, name, contents):
+    """The pool with other contents of an image's variants, which its manifest knows."""
+
+    def know(told):
+        for row in told["images"]:
+            if row["file"].startswith(name):
+                row["digest"] = label_file.digest(contents[row["variant"]])
+
+    for number, content in contents.items():
+        (pool / f"{name}{number}.png").write_bytes(content)
+    return al.PSLDPool(edited(pool, know))
+
+
+def test_a_pool_that_was_made_anew_for_other_labels_must_be_opened_anew(tmp_path):
+    scenes = pools.scenes(2)
+    pool, files = pools.pool_of(tmp_path, scenes)
+    images, serve = rows(files), al.PSLDPool(pool)
+    serve(images)
+    pools.pool_of(tmp_path, scenes, ["0 0.3 0.3 0.2 0.2\n", "0 0.7 0.7 0.2 0.2\n"])
+    with pytest.raises(ValueError, match=r"another than the pool had when it was opened; .* begin"):
+        serve(images)
+    again = al.PSLDPool(pool)
+    again(images)
+    assert again.hits == 2
+
+
 def test_files_that_are_missing_or_broken_are_named(copied, made):
     images = rows(made[1][:1])
     name = "images/train/0.png.v"
-    serve = al.PSLDPool(copied)
+    serve, cut, small = al.PSLDPool(copied), {}, {}
     for number in (0, 1):
         file = copied / f"{name}{number}.png"
-        file.write_bytes(file.read_bytes()[:-40])
+        cut[number] = file.read_bytes()[:-40]
+        small[number] = pictures.encoded(np.zeros((9, 9, 3), np.uint8))
+        file.write_bytes(cut[number])
     with pytest.raises(ValueError, match=r"0.png.v\d.png' is broken .* Delete that file"):
-        serve(images)
-    for number in (0, 1):
-        Image.new("RGB", (9, 9)).save(copied / f"{name}{number}.png")
+        serve_as(copied, name, cut)(images)
     with pytest.raises(ValueError, match=r"is broken \(its shape is \(9, 9, 3\), not \(32, 48, 3"):
-        serve(images)
+        serve_as(copied, name, small)(images)
     (copied / f"{name}0.png").unlink()
     with pytest.raises(ValueError, match="is broken"):
         [serve(images, generator=seeded(k)) for k in range(9)]

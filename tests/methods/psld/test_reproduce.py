@@ -87,7 +87,7 @@ def test_variants_and_nulls_are_in_pools_that_specs_name(whole, script, capsys):
     assert asked[0] == ("fit", {"train0.png", "train1.png"})  # not what is validated on
     _, arms, against, data = asked[1]
     assert Path(data) == out / "data" / "data.yaml"
-    for name in ("psld", "autoencoded"):
+    for name in ("psld", "autoencoded", "blank"):
         spec = next(arm for arm in arms if arm.endswith(f"{name}.yaml"))
         (entry,) = read(spec).entries
         assert (entry.p, entry.stage, entry.tries["p"]) == (0.5, "image", (0.5, 0))
@@ -98,9 +98,23 @@ def test_variants_and_nulls_are_in_pools_that_specs_name(whole, script, capsys):
         assert all((pool(image) != image).any() for image in real)
         assert (pool.hits, pool.misses) == (2, 0)
         settings = json.loads((out / name / "manifest.json").read_text())["settings"]
-        assert settings["model"].endswith(" alone") == (name == "autoencoded")
-    assert against == {"psld": ["autoencoded"], "recipe + psld": ["recipe + autoencoded"]}
+        assert settings["model"].endswith(" alone") == (name != "psld")
+    assert against == {
+        "psld": ["autoencoded", "blank"],
+        "recipe + psld": ["recipe + autoencoded", "recipe + blank"],
+    }
     assert (out / "table.md").read_text() in capsys.readouterr().out
+
+
+def test_blank_paints_what_is_erased_with_its_mean(script):
+    blank = script.Blank(tiny.model("tiny"))
+    images = torch.rand(2, 3, 6, 5)
+    keep = torch.rand(2, 1, 6, 5) < 0.5
+    made = blank.unglued(images, {"keep": keep})
+    assert made.shape == images.shape
+    for image, kept, painted in zip(images, keep[:, 0], made, strict=True):
+        for channel, colour in zip(image, painted, strict=True):
+            torch.testing.assert_close(colour, channel[~kept].mean().expand(6, 5))
 
 
 def test_null_keeps_the_same_and_draws_nothing(script):
