@@ -4,8 +4,11 @@ threads, before anything imports it."""
 import importlib.util
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
+
+import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # other processes test beside this one
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,3 +23,11 @@ if importlib.util.find_spec("matplotlib") is not None:
     folder.mkdir()
     fonts = Path(importlib.util.find_spec("matplotlib").submodule_search_locations[0])
     shutil.copy(fonts / "mpl-data/fonts/ttf/DejaVuSans.ttf", folder / "Arial.ttf")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible():
+    """In the background of a shell interrupts are ignored, here and in processes started here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

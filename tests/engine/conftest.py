@@ -1,5 +1,3 @@
-import signal
-
 import pytest
 
 from tests.threads import one_thread
@@ -9,11 +7,3 @@ from tests.threads import one_thread
 def _one_thread():
     with one_thread():
         yield
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _interruptible():
-    """In the background of a shell interrupts are ignored, here and in processes started here."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -659,3 +659,26 @@ def test_what_is_expected_takes_enough_of_a_difference(quick, held, gain, error,
     figures = {**quick.about.figures, "share": 0.4, "held out": held, "gain": gain}
     figures |= {"gain, error": error, "gain, accuracy": 0.0}
     assert words in summary(al.About(figures=figures))
+
+
+@pytest.mark.parametrize("network", ["dense", "convolutional"])
+def test_a_fit_is_the_same_where_torch_makes_doubles(network, monkeypatch):
+    monkeypatch.setattr(expect, "TIMES", 1)
+    images, labels = digits(6)
+
+    def fitted():
+        how = {"latent": 2, "width": 8, "steps": 20, "progress": False}
+        how["expect"] = network == "dense"
+        vae = al.ClassVAE.fit(images, labels, network=network, **how)
+        return vae, vae.sample([0, 1, 2], generator=seeded())
+
+    wanted, samples = fitted()
+    try:
+        torch.set_default_dtype(torch.float64)
+        found, again = fitted()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, value in wanted.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, msg=name)
+    torch.testing.assert_close(again, samples)
+    assert found.about.figures == pytest.approx(wanted.about.figures, abs=1e-3, nan_ok=True)

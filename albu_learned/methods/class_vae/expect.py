@@ -92,7 +92,8 @@ def _network(channels: int, classes: int) -> nn.Module:
     layers: list[nn.Module] = []
     for before, after in ((channels, 16), (16, 32), (32, 64)):
         layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(4, after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(576, classes))
+    layers += [nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(576, classes)]
+    return nn.Sequential(*layers).float()  # as images are, whatever torch makes unless told
 
 
 def _shrunk(images: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Many(nn.Module):
         bound = math.sqrt(3 / self._inputs())
         for weight, generator in zip(self.weight, generators, strict=True):
             # Drawn where the generator is, so that every device begins with the same bits.
-            drawn = torch.empty(weight.shape, device=generator.device)
+            drawn = torch.empty(weight.shape, device=generator.device, dtype=torch.float32)
             weight.copy_(drawn.uniform_(-bound, bound, generator=generator))
         self.bias.zero_()
 

@@ -295,7 +295,7 @@ class ClassVAE(Generate):
         device: torch.device | str | None = None,
     ) -> Plan:
         tries = 1 if self.reject is None else _TRIES
-        how: Any = {"generator": generator, "device": device}
+        how: Any = {"generator": generator, "device": device, "dtype": self.scores.dtype}
         return {
             "z": torch.randn(rows, tries, self.latent, **how),
             "u": torch.rand(rows, tries, UNIFORMS, **how),

@@ -148,8 +148,9 @@ class _Training:
         (B, G, latent). Networks with fewer images have smaller batches, filled up with nothing."""
         sizes = [min(self.schedule.batch, len(own)) for own in self.images.rows]
         rows = torch.zeros(steps, max(sizes), len(sizes), dtype=torch.int64)
-        present = torch.zeros(max(sizes), len(sizes))
-        noise = torch.zeros(steps, max(sizes), len(sizes), self.networks.latent)
+        # Of single precision, as networks are, whatever torch makes unless told.
+        present = torch.zeros(max(sizes), len(sizes), dtype=torch.float32)
+        noise = torch.zeros(steps, max(sizes), len(sizes), self.networks.latent).float()
         for network, (own, size) in enumerate(zip(self.images.rows, sizes, strict=True)):
             generator = seeded(self.schedule.seed, "round", number, own)
             rows[:, :size, network] = own.cpu()[_orders(len(own), steps * size, generator)].view(
@@ -157,7 +158,7 @@ class _Training:
             )
             present[:size, network] = 1
             noise[:, :size, network] = torch.randn(
-                steps, size, self.networks.latent, generator=generator
+                steps, size, self.networks.latent, generator=generator, dtype=torch.float32
             )
         place = self.images.pixels.device
         rows, present, noise = rows.to(place), present.to(place), noise.to(place)
@@ -219,7 +220,9 @@ def explained(
         for network, part in enumerate(parts):
             filled[: len(part), network] = part.to(place)
         generator = seeded(seed, "look", start)
-        noise = torch.randn(_LOOKS, wide, 1, networks.latent, generator=generator).to(place)
+        noise = torch.randn(
+            _LOOKS, wide, 1, networks.latent, generator=generator, dtype=torch.float32
+        ).to(place)
         pixels, member = images.at(filled)
         mean, log_variance = networks.encode(pixels, member)
         total = divergence(mean, log_variance).sum(dim=2)
