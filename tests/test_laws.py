@@ -10,6 +10,7 @@ import torch
 import albu_learned as al
 from albu_learned.method import methods
 from tests.cases import CASES, fit_for, make_batch
+from tests.elsewhere import DEVICE, elsewhere
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8]
 
@@ -301,6 +302,32 @@ def test_compiles_in_one_graph(case, name):
         assert out[0].shape == given.images.shape
 
 
+def moved(batch, device):
+    return al.Batch(
+        images=batch.images.to(device),
+        labels=batch.labels.to(device),
+        masks=batch.masks.to(device),
+        boxes=[rows.values.to(device) for rows in batch.boxes.split()],
+        points=[rows.values.to(device) for rows in batch.points.split()],
+    )
+
+
+@cases_of("elsewhere")
+def test_another_device_gives_what_the_cpu_gives(case):
+    method = case.make()
+    batch = fit_for(method, make_batch())
+    noise = method.draw(4, seeded(0))
+    expected = method.apply(batch, method.plan(batch, noise))
+    with elsewhere():
+        there, method = moved(batch, DEVICE), method.to(DEVICE)
+        plan = method.plan(there, {k: v.to(DEVICE) for k, v in noise.items()})
+        got = method.apply(there, plan)
+        for name, tensor in parts(got).items():
+            assert tensor.device == DEVICE
+            torch.testing.assert_close(tensor.cpu(), parts(expected)[name])
+        assert method(there).images.device == DEVICE
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @cases_of("cuda")
@@ -309,13 +336,7 @@ def test_cuda_gives_what_the_cpu_gives(case):
     batch = fit_for(method, make_batch())
     noise = method.draw(4, seeded(0))
     expected = method.apply(batch, method.plan(batch, noise))
-    there = al.Batch(
-        images=batch.images.cuda(),
-        labels=batch.labels.cuda(),
-        masks=batch.masks.cuda(),
-        boxes=[rows.values.cuda() for rows in batch.boxes.split()],
-        points=[rows.values.cuda() for rows in batch.points.split()],
-    )
+    there = moved(batch, torch.device("cuda"))
     method = method.cuda()
     got = method.apply(there, method.plan(there, {k: v.cuda() for k, v in noise.items()}))
     for name, tensor in parts(got).items():

@@ -8,6 +8,7 @@ import torch
 
 from albu_learned import CPAB, Affine, AffineCPAB
 from albu_learned.parts import build, describe
+from tests.elsewhere import DEVICE, elsewhere
 
 FAMILIES = [
     Affine(2),
@@ -231,6 +232,18 @@ def test_theta_that_is_no_number_spoils_its_own_row_where_nothing_is_measured():
 def test_wrong_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@every_family
+def test_another_device_gives_what_the_cpu_gives(family):
+    theta, points = theta_of(family), points_of(family)
+    with elsewhere():
+        there = copy.deepcopy(family).to(DEVICE)
+        for name in ("transform", "inverse", "log_jacobian"):
+            got = getattr(there, name)(theta.to(DEVICE), points.to(DEVICE))
+            assert got.device == DEVICE
+            wanted = getattr(family, name)(theta, points)
+            torch.testing.assert_close(got.cpu(), wanted, rtol=0, atol=0)
 
 
 @pytest.mark.cuda
