@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from albu_learned import artifact, checks
 from albu_learned.kinds import Generate
 from albu_learned.method import Method, methods
+from albu_learned.spec.document import Document
 from albu_learned.spec.entry import COMMON, STAGES, Entry, Spec, parameters
 
 __all__ = ["VARIABLE", "as_spec", "of_environment", "read"]
@@ -27,17 +27,6 @@ _DEFAULTS = {"generate": ("image", 0.5), "warp": ("sample", 0.5), "mix": ("batch
 _TOP = ("methods", "classes", "modules")
 _SET_BY_COMPARISON = {"images", "labels", "classes", "seed", "progress", "folder", "groups"}
 _SET_BY_COMPARISON |= {"device"}
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML's newer rules for numbers: 1e-2 is one, which PyYAML takes for a text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
 
 
 def read(path: str | os.PathLike[str]) -> Spec:
@@ -58,54 +47,36 @@ def of_environment() -> Spec | None:
     return read(path) if path else None
 
 
-class _Reader:
-    """Walks the nodes of a YAML file, which know their lines."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.loader = _Loader(path.read_text(encoding="utf-8"))
-            self.root = self.loader.get_single_node()
-        except OSError as error:
-            raise FileNotFoundError(
-                f"The spec must be a YAML file, got {str(path)!r}: {error.strerror}."
-            ) from None
-        except (UnicodeDecodeError, yaml.reader.ReaderError):
-            raise ValueError(f"The spec {str(path)!r} must be text in UTF-8.") from None
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            problem = " ".join(filter(None, [error.context, error.problem]))
-            raise ValueError(f"{path}, line {line}: this is not YAML: {problem}.") from None
+class _Reader(Document):
+    """What a file means."""
 
     def spec(self) -> Spec:
         if self.root is None:
             raise ValueError(f"{self.path}: the spec must list `methods:`, got an empty file.")
-        top = self._keys(self.root, "a spec", _TOP)
+        top = self.mapping(self.root, "a spec", _TOP)
         if "methods" not in top:
-            self._fail(self.root, "a spec must have the key `methods`, the list of them.")
-        names = {key: self._names(top[key], key) for key in ("classes", "modules") if key in top}
+            self.fail(self.root, "a spec must have the key `methods`, the list of them.")
+        names = {key: self.names(top[key], key) for key in ("classes", "modules") if key in top}
         for module in names.get("modules", []):
             self._import(module, top["modules"])
         listed = top["methods"]
         if not isinstance(listed, yaml.SequenceNode) or not listed.value:
-            self._fail(
-                listed, "`methods` must be a list of at least one method: begin it with `-`."
-            )
+            self.fail(listed, "`methods` must be a list of at least one method: begin it with `-`.")
         entries = [(node, self._entry(node)) for node in listed.value]
         self._check_order(entries)
         ordered = sorted((entry for _, entry in entries), key=lambda e: STAGES.index(e.stage))
         return Spec(tuple(ordered), names.get("classes"), names.get("modules", []), str(self.path))
 
     def _entry(self, node: yaml.Node) -> Entry:
-        keys = self._keys(node, "a method of the list")
+        keys = self.mapping(node, "a method of the list")
         if ("method" in keys) == ("artifact" in keys):
-            self._fail(node, "each method must have one of the keys `method` and `artifact`.")
+            self.fail(node, "each method must have one of the keys `method` and `artifact`.")
         made = "method" in keys
         name = self._method_name(keys["method"]) if made else self._artifact_type(keys["artifact"])
         wanted = methods()[name]
         assert issubclass(wanted, Method)
         if made and wanted.made_by:
-            self._fail(
+            self.fail(
                 keys["method"],
                 f"`method` must not be {name}, which {wanted.made_by} makes: save what that gives "
                 "with save_pretrained, and name its folder as `artifact`.",
@@ -114,37 +85,37 @@ class _Reader:
         fits = ("fit",) if made and hasattr(wanted, "fit") else ()
         self._check_known(keys, name, ("method" if made else "artifact", *known, "try", *fits))
         for key in sorted(wanted.paths.keys() - keys.keys()) if made else ():
-            self._fail(keys["method"], f"{name} must have the key `{key}`, the path of a folder.")
+            self.fail(keys["method"], f"{name} must have the key `{key}`, the path of a folder.")
         if "fit" in keys:
             self._check_fit(keys, wanted)
         stage, p = _DEFAULTS[wanted.kind]
         stage = getattr(wanted, "stage", stage)
         p = (wanted.tries.get("p") or (p,))[0]  # what a method would try first, if it has a say
-        values = {key: self._value(keys[key]) for key in known if key in keys}
+        values = {key: self.value(keys[key]) for key in known if key in keys}
         values |= {key: str(self._folder(keys[key], key)) for key in wanted.paths if key in keys}
         stage = self._stage(keys, wanted, values.pop("stage", stage))
         entry = Entry(
             name=name,
             kind=wanted.kind,
             artifact=None if made else str(self._folder(keys["artifact"])),
-            p=self._checked(keys, "p", checks.between, values.pop("p", p), "[0, 1]"),
+            p=self.checked(keys, "p", checks.between, values.pop("p", p), "[0, 1]"),
             stage=stage,
             from_epoch=self._epoch(keys, "from_epoch", values.pop("from_epoch", 0), 0) or 0,
             until_epoch=self._epoch(keys, "until_epoch", values.pop("until_epoch", None), 1),
             resize=self._yes(keys, values.get("resize", False)),
             arguments=values if made else {},
             module=wanted.__module__,
-            where=self._at(node),
+            where=self.at(node),
             tries=self._tries(keys, wanted),
             fit=self._fit(keys["fit"], wanted) if "fit" in keys else None,
         )
         if entry.until_epoch is not None and entry.until_epoch <= entry.from_epoch:
             rule = f"`until_epoch` must be greater than from_epoch={entry.from_epoch}"
-            self._fail(keys["until_epoch"], f"{rule}, got {entry.until_epoch}.")
+            self.fail(keys["until_epoch"], f"{rule}, got {entry.until_epoch}.")
         # Arguments are checked now, not in the middle of a training.
         tried = entry
         if entry.fit is not None:
-            with self._placing(entry, {**keys, **self._keys(keys["fit"], "`fit`")}):
+            with self._placing(entry, {**keys, **self.mapping(keys["fit"], "`fit`")}):
                 tried = entry.unfitted()
         elif made:
             with self._placing(entry, keys):
@@ -164,21 +135,21 @@ class _Reader:
             blamed = next((n for k, n in keys.items() if message.startswith(f"`{k}`")), None)
             if blamed is None:
                 raise
-            raise type(error)(f"{self._at(blamed)}: {message}") from error
+            raise type(error)(f"{self.at(blamed)}: {message}") from error
 
     def _check_fit(self, keys: dict[str, yaml.Node], wanted: type[Method]) -> None:
         """What the fit finds out cannot be given; what it takes can, in one place."""
-        inside = self._keys(keys["fit"], "`fit`")
+        inside = self.mapping(keys["fit"], "`fit`")
         for name in parameters(wanted):
             if name in keys and (name not in _fit_arguments(wanted) or name in inside):
-                self._fail(keys[name], f"`{name}` must not stand beside `fit`, or must stand once.")
+                self.fail(keys[name], f"`{name}` must not stand beside `fit`, or must stand once.")
             if name in inside and name in wanted.tries:
-                self._fail(inside[name], f"`{name}` must stand beside `fit`, not in it.")
+                self.fail(inside[name], f"`{name}` must stand beside `fit`, not in it.")
 
     def _fit(self, node: yaml.Node, wanted: type[Method]) -> dict[str, Any]:
         """The arguments of a fit, but for the data and what a comparison sets itself."""
         known = _fit_arguments(wanted)
-        return {key: self._value(value) for key, value in self._keys(node, "`fit`", known).items()}
+        return {key: self.value(value) for key, value in self.mapping(node, "`fit`", known).items()}
 
     def _tries(self, keys: dict[str, yaml.Node], wanted: type[Method]) -> dict[str, Any]:
         """The strengths that are listed under `try`; else those that the method knows for the
@@ -186,24 +157,24 @@ class _Reader:
         if "try" not in keys:
             return {key: values for key, values in wanted.tries.items() if key not in keys}
         allowed = ("p", *parameters(wanted))
-        nodes = self._keys(keys["try"], "`try`", allowed)
-        found = {key: self._value(node) for key, node in nodes.items()}
+        nodes = self.mapping(keys["try"], "`try`", allowed)
+        found = {key: self.value(node) for key, node in nodes.items()}
         for key, values in found.items():
             if not isinstance(values, list) or not values:
-                self._fail(nodes[key], f"`try` must list values of `{key}`, got {values!r}.")
+                self.fail(nodes[key], f"`try` must list values of `{key}`, got {values!r}.")
         return {key: tuple(values) for key, values in found.items()}
 
     def _try(self, entry: Entry, node: yaml.Node, key: str, value: Any) -> None:
         if key == "p":
-            self._checked({"p": node}, "p", checks.between, value, "[0, 1]")
+            self.checked({"p": node}, "p", checks.between, value, "[0, 1]")
         with self._placing(entry, {key: node}):
             entry.with_strength({key: value}).build()
 
     def _method_name(self, node: yaml.Node) -> str:
-        name, known = self._value(node), methods()
+        name, known = self.value(node), methods()
         if isinstance(name, str) and name in known:
             return name
-        self._fail(
+        self.fail(
             node,
             f"`method` must be one of {', '.join(known)}, got {name!r}."
             f"{checks.nearest(name, known)} A method of your own is known once its module is named "
@@ -211,41 +182,39 @@ class _Reader:
         )
 
     def _folder(self, node: yaml.Node, key: str = "artifact") -> Path:
-        given = self._value(node)
+        given = self.value(node)
         if not isinstance(given, str) or not given:
-            self._fail(node, f"`{key}` must be the folder of one, got {given!r}.")
+            self.fail(node, f"`{key}` must be the folder of one, got {given!r}.")
         return (self.path.parent / Path(given).expanduser()).resolve()
 
     def _artifact_type(self, node: yaml.Node) -> str:
         try:
             return artifact.type_of(self._folder(node), Method)
         except (ValueError, TypeError, OSError) as error:
-            raise type(error)(f"{self._at(node)}: `artifact`: {error}") from None
+            raise type(error)(f"{self.at(node)}: `artifact`: {error}") from None
 
     def _stage(self, keys: dict[str, yaml.Node], wanted: type[Method], stage: Any) -> str:
         kind = wanted.kind
         if stage not in STAGES:
             near = checks.nearest(stage, STAGES)
             rule = f"`stage` must be one of {', '.join(STAGES)}, got {stage!r}.{near}"
-            self._fail(keys["stage"], rule)
+            self.fail(keys["stage"], rule)
         if wanted.stages and stage not in wanted.stages:
-            self._fail(
+            self.fail(
                 keys["stage"],
                 f"`stage` of {wanted.__name__} must be {' or '.join(wanted.stages)}, got {stage}: "
                 "it knows images as they were read.",
             )
         if kind == "mix" and stage != "batch":
-            self._fail(
-                keys["stage"], f"`stage` of a mix must be batch, got {stage}: it mixes rows."
-            )
+            self.fail(keys["stage"], f"`stage` of a mix must be batch, got {stage}: it mixes rows.")
         if stage == "policy":
             if kind != "warp":
-                self._fail(
+                self.fail(
                     keys["stage"], f"`stage` policy is for warps, got it for a {kind} method."
                 )
             for key in ("p", "from_epoch", "until_epoch"):
                 if key in keys:
-                    self._fail(
+                    self.fail(
                         keys[key], f"`{key}` must be left out of stage policy: RandAugment decides."
                     )
         return str(stage)
@@ -253,20 +222,12 @@ class _Reader:
     def _epoch(self, keys: dict[str, yaml.Node], key: str, value: Any, least: int) -> int | None:
         if value is None:
             return None
-        return int(self._checked(keys, key, checks.integer, value, least))
+        return int(self.checked(keys, key, checks.integer, value, least))
 
     def _yes(self, keys: dict[str, yaml.Node], value: Any) -> bool:
         if not isinstance(value, bool):
-            self._fail(keys["resize"], f"`resize` must be true or false, got {value!r}.")
+            self.fail(keys["resize"], f"`resize` must be true or false, got {value!r}.")
         return value
-
-    def _checked(
-        self, keys: dict[str, yaml.Node], key: str, check: Any, value: Any, rule: Any
-    ) -> Any:
-        try:
-            return check(key, value, rule)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self._at(keys[key])}: {error}") from None
 
     def _check_known(self, keys: dict[str, yaml.Node], name: str, known: Sequence[str]) -> None:
         for key, node in keys.items():
@@ -275,7 +236,7 @@ class _Reader:
             why = ""
             if "artifact" in keys and key in parameters(methods()[name]):
                 why = " An artifact stores its own arguments."
-            self._fail(
+            self.fail(
                 node,
                 f"`{key}` is not a key of {name}.{checks.nearest(key, known)}{why} "
                 f"Known: {', '.join(known)}.",
@@ -289,7 +250,7 @@ class _Reader:
         for (_, before), (node, after) in pairwise(ordered):
             later = before.kind == "warp" and before.stage != after.stage
             if _ORDER.index(before.kind) > _ORDER.index(after.kind) and not later:
-                self._fail(
+                self.fail(
                     node,
                     f"{after.name} (a {after.kind} method, stage {after.stage}) must "
                     f"be applied before {before.name} (a {before.kind} method, stage "
@@ -298,7 +259,7 @@ class _Reader:
         mixes = [(node, entry) for node, entry in entries if entry.kind == "mix"]
         for i, (node, entry) in enumerate(mixes):
             if any(_overlap(entry, other) for _, other in mixes[:i]):
-                self._fail(
+                self.fail(
                     node,
                     "only one mix may be used in an epoch. Give them epochs of their "
                     "own with `from_epoch` and `until_epoch`.",
@@ -309,54 +270,9 @@ class _Reader:
             importlib.import_module(module)
         except ImportError as error:
             raise ImportError(
-                f"{self._at(node)}: `modules` must be importable Python modules, but {module!r} is "
+                f"{self.at(node)}: `modules` must be importable Python modules, but {module!r} is "
                 f"not: {error}. Install it, or run from its folder."
             ) from error
-
-    def _keys(
-        self, node: yaml.Node, what: str, known: Sequence[str] | None = None
-    ) -> dict[str, yaml.Node]:
-        """The values of a mapping by their keys, each key once."""
-        if not isinstance(node, yaml.MappingNode):
-            self._fail(
-                node, f"{what} must be a mapping of `key: value`, got {self._value(node)!r}."
-            )
-        found: dict[str, yaml.Node] = {}
-        for key_node, value in node.value:
-            key = self._value(key_node)
-            if not isinstance(key, str):
-                self._fail(key_node, f"a key must be a text, got {key!r}.")
-            if key in found:
-                self._fail(key_node, f"`{key}` must be given once.")
-            if known is not None and key not in known:
-                self._fail(
-                    key_node,
-                    f"`{key}` is not a key of {what}.{checks.nearest(key, known)} "
-                    f"Known: {', '.join(known)}.",
-                )
-            found[key] = value
-        return found
-
-    def _names(self, node: yaml.Node, key: str) -> list[str]:
-        names = self._value(node)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self._fail(node, f"`{key}` must be a list of names, got {names!r}.")
-        if len(set(names)) < len(names):
-            self._fail(node, f"`{key}` must name each once, got {names!r}.")
-        return names
-
-    def _value(self, node: yaml.Node) -> Any:
-        try:
-            return self.loader.construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError) as error:
-            problem = getattr(error, "problem", None) or error
-            self._fail(node, f"this value cannot be read: {problem}.")
-
-    def _at(self, node: yaml.Node) -> str:
-        return f"{self.path}, line {node.start_mark.line + 1}"
-
-    def _fail(self, node: yaml.Node, message: str) -> NoReturn:
-        raise ValueError(f"{self._at(node)}: {message}")
 
 
 def _fit_arguments(wanted: type[Method]) -> list[str]:
