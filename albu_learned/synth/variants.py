@@ -16,13 +16,12 @@ from albu_learned.artifact import write_atomically
 from albu_learned.data.files import content, listed
 from albu_learned.data.pictures import pillow
 from albu_learned.fitting import Progress, device_of, told
-from albu_learned.method import Method, load
 from albu_learned.methods.psld import LatentDiffusion, PSLDInpaint
-from albu_learned.methods.psld.folder import INDEX
 from albu_learned.methods.psld.ready import FORMAT, MANIFEST, TYPE
 from albu_learned.parts import describe
 from albu_learned.synth import sheet
 from albu_learned.synth.figures import figures_of, rows_of, warnings_of
+from albu_learned.synth.given import check_numbers, check_sources, hands, method_of, weights_of
 from albu_learned.synth.pool import DATA, SHEET, Pool, opened
 from albu_learned.synth.sources import DataSet, Source
 from albu_learned.synth.sources import opened as read_sources
@@ -139,17 +138,17 @@ def write_variants(
     """
     variants, batch = checks.integer("variants", variants, 1), checks.integer("batch", batch, 1)
     seed = checks.integer("seed", seed, 0)
-    _check_numbers(variants, batch, ratio)
-    how = _hands(engine, jobs, threads, gpus, address)
+    check_numbers(variants, batch, ratio)
+    how = hands(engine, jobs, threads, gpus, address)
     pillow()  # without it there is no need to begin
     place = Path(os.path.abspath(out))
     given = read_sources(Path(os.path.abspath(data)))
-    _check_sources(given)
+    check_sources(given)
     check_place(given, place)
     maker = method_of(method, {**(arguments or {}), "batch": batch})
     if engine == "local":
         device_of(device)
-    weights = None if detector is None else str(_weights(detector))
+    weights = None if detector is None else str(weights_of(detector))
     work = Varying(maker, seed, device, weights, given.classes)
     facts = _facts(maker, seed, batch, weights)
     with opened(place, given.sources, facts, variants) as pool:
@@ -157,71 +156,6 @@ def write_variants(
         errors = given.errors | _fill(pool, work, variants, batch, how, progress)
         pool.finish(variants)
         return _finished(pool, given, facts, ratio, errors, len(pool.rows) - before)
-
-
-def method_of(
-    given: PSLDInpaint | LatentDiffusion | str | os.PathLike[str], arguments: Mapping[str, Any]
-) -> PSLDInpaint:
-    """What makes variants, with other values of these arguments."""
-    found: Any = given
-    if isinstance(given, (str, os.PathLike)):
-        pipeline = (Path(given) / INDEX).is_file()
-        found = PSLDInpaint(given) if pipeline else load(given)
-    elif isinstance(given, LatentDiffusion):
-        found = PSLDInpaint(given)
-    if not isinstance(found, PSLDInpaint):
-        kind = f", which is of the kind {found.kind!r}" if isinstance(found, Method) else ""
-        raise TypeError(
-            "`method` must be a PSLDInpaint or a LatentDiffusion for a data set of boxes, got a "
-            f"{type(found).__name__}{kind}. Images of classes are written without a data set."
-        )
-    return found.with_arguments(**arguments)
-
-
-def _check_sources(data: DataSet) -> None:
-    if data.sources:
-        return
-    texts = [f"{name}: {reason}" for name, reason in sorted(data.errors.items())]
-    raise ValueError(
-        f"`data` must have training images that show objects, got none in {data.reader.where}: "
-        f"{len(data.empty)} show nothing"
-        + (f", others cannot be used, {listed(texts, 3)}." if texts else ".")
-    )
-
-
-def _check_numbers(variants: int, batch: int, ratio: float | None) -> None:
-    if variants % batch:
-        raise ValueError(f"`variants` must be a multiple of `batch`, got {variants} and {batch}.")
-    if ratio is not None:
-        checks.between("ratio", ratio, "(0, inf)")
-        if ratio > variants:
-            raise ValueError(
-                f"`ratio` must be at most `variants`, {variants}, got {ratio:g}. Make more "
-                "variants of each image."
-            )
-
-
-def _hands(
-    kind: str, jobs: int, threads: int | None, gpus: float, address: str | None
-) -> dict[str, Any]:
-    """Who does the work, as arguments of `engine.run`."""
-    import torch
-
-    engine.check(kind)
-    jobs = checks.integer("jobs", jobs, 1)
-    alone = kind == "local" and jobs == 1
-    count = threads if threads is not None else torch.get_num_threads() if alone else 1
-    return {"engine": kind, "jobs": jobs, "threads": count, "gpus": gpus, "address": address}
-
-
-def _weights(given: str | os.PathLike[str]) -> Path:
-    path = Path(os.path.abspath(given))
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"`detector` must be the weights of a YOLO model, got {str(given)!r}, and there is no "
-            "such file. Download or train them before."
-        )
-    return path
 
 
 def _facts(method: PSLDInpaint, seed: int, batch: int, detector: str | None) -> dict[str, Any]:
