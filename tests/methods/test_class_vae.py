@@ -661,6 +661,17 @@ def test_what_is_expected_takes_enough_of_a_difference(quick, held, gain, error,
     assert words in summary(al.About(figures=figures))
 
 
+def test_how_near_samples_are_is_told_where_it_can_be(quick):
+    def told(apart):
+        figures = {**quick.about.figures, "distance to real": 2.0, "distance between real": apart}
+        return summary(al.About(figures=figures))
+
+    assert "A sample is 0.80 times as far" in told(2.5)
+    assert "0.40 times as far" in told(5.0)
+    assert "look whether samples are copies" in told(5.0)
+    assert "Every image has its equal in its class" in told(0.0)
+
+
 @pytest.mark.parametrize("network", ["dense", "convolutional"])
 def test_a_fit_is_the_same_where_torch_makes_doubles(network, monkeypatch):
     monkeypatch.setattr(expect, "TIMES", 1)

@@ -24,7 +24,9 @@ def summary(about: About) -> str:
 def _of_copies(figures: Mapping[str, float]) -> str:
     if "distance between real" not in figures:
         return ""
-    ratio = figures["distance to real"] / max(figures["distance between real"], 1e-12)
+    if figures["distance between real"] == 0:
+        return "Every image has its equal in its class: whether samples are copies cannot be told."
+    ratio = figures["distance to real"] / figures["distance between real"]
     line = (
         f"A sample is {ratio:.2f} times as far from the nearest image that was learned from as "
         "that is from the next of its class."
