@@ -8,6 +8,7 @@ that it is one image and has no seams. A small image is mirrored at its right an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 from albu_learned.methods.psld.problem import Draw, Model
 
 __all__ = ["Tiled", "padded"]
+
+_AT_ONCE = 2**18  # pixels of small tiles that the model is shown together, as many as 512 x 512 has
 
 
 class Tiled:
@@ -33,7 +36,9 @@ class Tiled:
         self.alphas = model.alphas
 
     def encode(self, images: Tensor, draw: Draw | None = None) -> Tensor:
-        return self._joined(images, lambda part: self.model.encode(part, draw), self.cell, 1)
+        # Noise is drawn for the rows of images, so one tile of each at a time.
+        most = 1 if draw is not None else None
+        return self._joined(images, lambda part: self.model.encode(part, draw), self.cell, 1, most)
 
     def decode(self, latents: Tensor) -> Tensor:
         return self._joined(latents, self.model.decode, 1, self.cell)
@@ -42,17 +47,29 @@ class Tiled:
         return self._joined(latents, lambda part: self.model.noise(part, time), 1, 1)
 
     def _joined(
-        self, whole: Tensor, make: Callable[[Tensor], Tensor], per_cell: int, made_per_cell: int
+        self,
+        whole: Tensor,
+        make: Callable[[Tensor], Tensor],
+        per_cell: int,
+        made_per_cell: int,
+        most: int | None = None,
     ) -> Tensor:
-        """What is made of each tile, averaged; the sides of a cell before and after are given."""
+        """What is made of each tile, averaged; the sides of a cell before and after are given, and
+        how many tiles of each image may be shown together."""
         cells = [side // per_cell for side in whole.shape[2:]]
         if max(cells) <= self.tile:
             return make(whole)
-        parts = [(spans, make(whole[_cut(spans, per_cell)])) for spans in self._tiles(cells)]
+        tiles = [*self._tiles(cells)]
+        pixels = len(whole) * math.prod(last - first for first, last in tiles[0]) * self.cell**2
+        together = most or max(1, _AT_ONCE // pixels)
+        parts: list[Tensor] = []
+        for start in range(0, len(tiles), together):
+            shown = [whole[_cut(spans, per_cell)] for spans in tiles[start : start + together]]
+            parts += make(torch.cat(shown)).chunk(len(shown))
         sides = [side * made_per_cell for side in cells]
-        like = parts[0][1]
+        like = parts[0]
         total, weights = like.new_zeros(*like.shape[:2], *sides), like.new_zeros(sides)
-        for spans, part in parts:
+        for spans, part in zip(tiles, parts, strict=True):
             weight = _window(spans, self.overlap, made_per_cell, part)
             place = _cut(spans, made_per_cell)
             total[place] = total[place] + weight * part

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from albu_learned.methods.psld import tiles
 from albu_learned.methods.psld.operators import Mask
 from albu_learned.methods.psld.problem import Problem, RowNoise
 from albu_learned.methods.psld.samplers import decoder_only
@@ -18,9 +19,10 @@ class Local:
     alphas = ALPHAS
 
     def __init__(self, sees=0):
-        self.sees, self.largest = sees, 0
+        self.sees, self.largest, self.rows = sees, 0, []
 
     def look(self, given):
+        self.rows.append(len(given))
         self.largest = max(self.largest, *given.shape[2:])
         return given
 
@@ -43,6 +45,22 @@ def test_a_local_model_is_the_same_on_tiles(size):
     torch.testing.assert_close(tiled.decode(latents), whole.decode(latents))
     torch.testing.assert_close(tiled.noise(latents, 3), whole.noise(latents, 3))
     assert tiled.model.largest <= 32
+
+
+@pytest.mark.parametrize(("most", "rows"), [(1, [2] * 6), (4096, [4] * 3), (10**6, [12])])
+def test_small_tiles_are_looked_at_together(monkeypatch, most, rows):
+    monkeypatch.setattr(tiles, "_AT_ONCE", most)
+    images = torch.rand(2, 3, 40, 72)
+    whole, tiled = Local(), Tiled(Local(), cell=4, tile=8, overlap=2)
+    torch.testing.assert_close(tiled.encode(images), whole.encode(images))
+    torch.testing.assert_close(tiled.noise(images, 3), whole.noise(images, 3))
+    assert tiled.model.rows[: len(rows)] == rows
+
+
+def test_drawn_latents_are_of_one_tile_of_each_image_at_a_time():
+    tiled = Tiled(Local(), cell=4, tile=8, overlap=2)
+    tiled.encode(torch.rand(2, 3, 40, 72), lambda like: torch.randn_like(like))
+    assert tiled.model.rows == [2] * 6
 
 
 def test_tiles_leave_no_seams():
