@@ -98,9 +98,9 @@ class Varying:
         batch = self._batch(asked, _floats(original))
         seeds = [seed_of(self.seed, asked.name, number) for number in asked.variants]
         plan = self.method.plan(batch, {"seed": torch.tensor(seeds, device=batch.device)})
-        made = self._made(batch, plan, asked.name)
+        made, grained = self._made(batch, plan, asked.name)
         return [
-            self._one(asked, k, original, made[k], plan["keep"][k].cpu(), seeds[k])
+            self._one(asked, k, original, (made[k], grained[k]), plan["keep"][k].cpu(), seeds[k])
             for k in range(len(seeds))
         ]
 
@@ -116,21 +116,28 @@ class Varying:
         rows = Rows.of([boxes.to(place)] * count)
         return Batch(images=images, boxes=rows, instances=masks)
 
-    def _made(self, batch: Batch, plan: Plan, name: str) -> Tensor:
+    def _made(self, batch: Batch, plan: Plan, name: str) -> tuple[Tensor, Tensor]:
+        """What is made, as it is judged, and with its texture, as it is written."""
         assert batch.images is not None
-        made = self.method.unglued(batch.images, plan).cpu()
+        made = self.method.unglued(batch.images, plan)
         if not made.isfinite().all():
             raise ValueError(
                 f"`method` must make finite pixels, got NaN or infinity for {name!r}. Look at what "
                 'its model was fitted to, or set precision="float32".'
             )
-        return made
+        return made.cpu(), self.method.grained(batch.images, made, plan).cpu()
 
     def _one(
-        self, asked: Asked, k: int, original: Tensor, made: Tensor, keep: Tensor, seed: int
+        self,
+        asked: Asked,
+        k: int,
+        original: Tensor,
+        found: tuple[Tensor, Tensor],
+        keep: Tensor,
+        seed: int,
     ) -> Made:
-        number = asked.variants[k]
-        glued = glue(original[None], made[None], keep[None], self.method.feather)[0]
+        number, (made, grained) = asked.variants[k], found
+        glued = glue(original[None], grained[None], keep[None], self.method.feather)[0]
         facts = {"seed": seed, "mask": self.method.mask}
         facts |= _figures(asked.things, _floats(original), made, _floats(glued), keep, seed)
         facts |= _of_source(asked.content, _pixels(original))

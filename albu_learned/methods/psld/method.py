@@ -19,6 +19,7 @@ from albu_learned.methods.psld import masks
 from albu_learned.methods.psld.diffusion import LatentDiffusion
 from albu_learned.methods.psld.folder import is_id
 from albu_learned.methods.psld.glue import glue
+from albu_learned.methods.psld.grain import grain
 from albu_learned.methods.psld.identity import identity
 from albu_learned.methods.psld.making import KNOWN, halved, in_channels, on_tiles, operator
 from albu_learned.methods.psld.problem import Problem, RowNoise
@@ -58,6 +59,8 @@ class PSLDInpaint(Generate):
         coarse: deviation of the blur, length of the motion or side of the blocks, in pixels.
         strength: below 1, erased parts begin with what was there, in less noise.
         feather: over how many pixels the old image fades into the new one.
+        grain: whether what is new gets the fine texture of the image that the decoder cannot make,
+            without which it is softer than what is kept.
         tile: side in pixels of what the network looks at at a time; None for what it was made for.
         batch: images that are worked on together.
         precision: "float32", "bfloat16" or "float16"; None: that of the model, float32 if read.
@@ -104,6 +107,7 @@ class PSLDInpaint(Generate):
         coarse: float = 16.0,
         strength: float = 1.0,
         feather: int = 4,
+        grain: bool = True,
         tile: int | None = None,
         batch: int = 4,
         precision: str | None = None,
@@ -121,6 +125,9 @@ class PSLDInpaint(Generate):
         self.coarse = checks.between("coarse", coarse, "[1, inf)")
         self.strength = checks.between("strength", strength, "(0, 1]")
         self.feather = checks.integer("feather", feather, 0)
+        if not isinstance(grain, bool):
+            raise TypeError(f"`grain` must be True or False, got {grain!r}.")
+        self.grain = grain
         self.tile = None if tile is None else checks.integer("tile", tile, 8)
         self.batch = checks.integer("batch", batch, 1)
         self.precision = precision and checks.one_of("precision", precision, tuple(_DTYPES))
@@ -168,18 +175,33 @@ class PSLDInpaint(Generate):
 
     @torch.no_grad()
     def pixels(self, images: Tensor, plan: Plan) -> Tensor:
-        return glue(images, self.unglued(images, plan), plan["keep"], self.feather)
+        made = self.grained(images, self.unglued(images, plan), plan)
+        return glue(images, made, plan["keep"], self.feather)
 
     @torch.no_grad()
     def unglued(self, images: Tensor, plan: Plan) -> Tensor:
-        """(B, C, H, W), what `pixels` glues what is kept into: how near it has come to that tells
-        how good it is. Images of which all is kept are as they were."""
+        """(B, C, H, W), what is made: how near it has come to what is kept tells how good it is.
+        Images of which all is kept are as they were."""
         keep, seed = plan["keep"], plan["seed"]
         made = images.clone()
-        changed = (~keep).flatten(1).any(dim=1).nonzero()[:, 0]
-        for rows in torch.split(changed, self.batch) if len(changed) else ():
+        changed = _changed(keep)
+        for start in range(0, len(changed), self.batch):
+            rows = changed[start : start + self.batch]
             made[rows] = halved(self._made, images[rows], keep[rows], seed[rows]).to(made.dtype)
         return made
+
+    @torch.no_grad()
+    def grained(self, images: Tensor, made: Tensor, plan: Plan) -> Tensor:
+        """(B, C, H, W), with the texture of these images where they are made anew: what `pixels`
+        glues what is kept into."""
+        if not self.grain:
+            return made
+        keep, found = plan["keep"], made.clone()
+        for k in _changed(keep):
+            row = slice(k, k + 1)  # alone, whatever is beside it; a sampler's passes cost far more
+            texture = grain(self._lost(images[row]), ~keep[row], plan["seed"][row])
+            found[row] = torch.where(keep[row], made[row], made[row] + texture.to(made.dtype))
+        return found
 
     def identity(self) -> str:
         """What tells its diffusion model from others: its name on the hub, or of its numbers."""
@@ -208,11 +230,8 @@ class PSLDInpaint(Generate):
     @torch.no_grad()
     def _made(self, images: Tensor, keep: Tensor, seed: Tensor) -> Tensor:
         """(B, C, H, W), the images drawn anew, as they are decoded."""
-        prior = self.prior.to(images.device)
-        given = in_channels(images.detach().clone().float(), prior.channels)
-        given = padded(given, prior.multiple, prior.side)
-        wide = padded(keep.clone().byte(), prior.multiple, prior.side).bool()
-        model = on_tiles(prior, self.tile)
+        given, model = self._shown(images), on_tiles(self.prior, self.tile)
+        wide = padded(keep.clone().byte(), self.prior.multiple, self.prior.side).bool()
         latents = SAMPLERS[self.sampler](
             model,
             Problem(operator(wide, given, self.known, self.coarse), given),
@@ -222,8 +241,20 @@ class PSLDInpaint(Generate):
             progress=self.progress,
             **self.settings,
         )
-        made = model.decode(latents)[..., : images.shape[2], : images.shape[3]]
-        return made.mean(dim=1, keepdim=True) if images.shape[1] == 1 else made
+        return _as_were(model.decode(latents), images)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _lost(self, images: Tensor) -> Tensor:
+        """(B, C, H, W), what encoding and decoding take away of images."""
+        model = on_tiles(self.prior, self.tile)
+        return images.float() - _as_were(model.decode(model.encode(self._shown(images))), images)
+
+    def _shown(self, images: Tensor) -> Tensor:
+        """The images as the model takes them, which is moved to where they are."""
+        prior = self.prior.to(images.device)
+        given = in_channels(images.detach().clone().float(), prior.channels)
+        return padded(given, prior.multiple, prior.side)
 
     def _read(self) -> LatentDiffusion:
         if self.ldm == INSIDE and self._folder is not None:
@@ -241,6 +272,17 @@ class PSLDInpaint(Generate):
 
     def extra_repr(self) -> str:
         return f"{self.ldm!r}, mask={self.mask!r}, steps={self.steps}, sampler={self.sampler!r}"
+
+
+def _changed(keep: Tensor) -> list[int]:
+    """The numbers of the images of which not all is kept."""
+    return [k for k, erased in enumerate((~keep).flatten(1).any(dim=1).tolist()) if erased]
+
+
+def _as_were(made: Tensor, images: Tensor) -> Tensor:
+    """What the model made, in the size and the channels of the images."""
+    own = made[..., : images.shape[2], : images.shape[3]]
+    return own.mean(dim=1, keepdim=True) if images.shape[1] == 1 else own
 
 
 def _reference(ldm: LatentDiffusion | str | os.PathLike[str]) -> str:
