@@ -95,7 +95,8 @@ def main() -> None:
     specs.mkdir(parents=True, exist_ok=True)
     makers = {"psld": al.PSLDInpaint, "autoencoded": Autoencoded, "blank": Blank}
     for name, kind in makers.items():
-        method = kind(str(model), given.mask, given.sampling, grow=given.grow, tile=given.tile)
+        how = {"grow": given.grow, "grain": given.grain, "tile": given.tile}
+        method = kind(str(model), given.mask, given.sampling, **how)
         pool = (given.out / name).absolute()
         # Nulls take seconds; and their classes, which are in no module, stay in this process.
         how = {"device": given.device, "jobs": given.jobs if name == "psld" else 1}
@@ -121,6 +122,7 @@ def arguments() -> argparse.Namespace:
     add("--sampling", type=int, default=50, help="noise levels of a variant")
     add("--mask", default="gaussian-blobs", help="the paper's: gaussian-outside")
     add("--grow", type=float, default=16 / 384, help="of objects, as a fraction of the sides")
+    add("--no-grain", dest="grain", action="store_false", help="leave variants as they are decoded")
     add("--tile", type=int, help="side of what the network looks at; --crop if left out")
     add("--variants", type=int, default=2, help="of each image")
     add("--shares", type=float, nargs="+", default=[0.5, 0.25, 0], help="of variants in a batch")
