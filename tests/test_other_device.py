@@ -64,6 +64,7 @@ def test_diffusion_models_are_fitted_and_draw():
     batch = al.Batch(images=images[:2].to(DEVICE), boxes=boxes)
     ways = [{"sampler": name, "mask": "outside"} for name in ("decoder-only", "psld", "blending")]
     ways += [{"known": name, "coarse": 4} for name in ("gaussian-blur", "downsample")]
+    ways += [{"grain": True}]
     for way in ways:
         vary = al.PSLDInpaint(ldm, steps=2, **way).to(DEVICE)
         assert vary(batch).images.device == DEVICE

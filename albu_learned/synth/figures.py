@@ -65,8 +65,8 @@ def warnings_of(figures: Mapping[str, float | None]) -> list[str]:
     if sharp is not None and real is not None and sharp > real + MARGIN:
         found.append(
             f"by sharpness alone, objects are told from background with {sharp:.2f} in variants, "
-            f"with {real:.2f} in real images; a detector may learn that instead. More `decoys` or "
-            "another model may help."
+            f"with {real:.2f} in real images; a detector may learn that instead. "
+            "`grain=True`, more `decoys` or another model may help."
         )
     near, usual = figures["nearest distance"], figures["nearest distance of real images"]
     if near is not None and usual is not None and near < NEAR * usual:

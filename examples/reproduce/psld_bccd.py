@@ -122,7 +122,7 @@ def arguments() -> argparse.Namespace:
     add("--sampling", type=int, default=50, help="noise levels of a variant")
     add("--mask", default="gaussian-blobs", help="the paper's: gaussian-outside")
     add("--grow", type=float, default=16 / 384, help="of objects, as a fraction of the sides")
-    add("--no-grain", dest="grain", action="store_false", help="leave variants as they are decoded")
+    add("--grain", action="store_true", help="add the fine texture that decoding loses")
     add("--tile", type=int, help="side of what the network looks at; --crop if left out")
     add("--variants", type=int, default=2, help="of each image")
     add("--shares", type=float, nargs="+", default=[0.5, 0.25, 0], help="of variants in a batch")

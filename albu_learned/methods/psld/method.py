@@ -60,7 +60,8 @@ class PSLDInpaint(Generate):
         strength: below 1, erased parts begin with what was there, in less noise.
         feather: over how many pixels the old image fades into the new one.
         grain: whether what is new gets the fine texture of the image that the decoder cannot make,
-            without which it is softer than what is kept.
+            such as a camera's noise, without which it is softer than what is kept. A background
+            whose texture tells the class, or a poor decoder, is better left without.
         tile: side in pixels of what the network looks at at a time; None for what it was made for.
         batch: images that are worked on together.
         precision: "float32", "bfloat16" or "float16"; None: that of the model, float32 if read.
@@ -107,7 +108,7 @@ class PSLDInpaint(Generate):
         coarse: float = 16.0,
         strength: float = 1.0,
         feather: int = 4,
-        grain: bool = True,
+        grain: bool = False,
         tile: int | None = None,
         batch: int = 4,
         precision: str | None = None,

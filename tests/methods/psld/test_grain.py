@@ -80,7 +80,8 @@ def test_content_is_no_texture():
 
 def test_what_is_new_is_no_softer_than_what_is_kept():
     """A decoder that smooths: all that is made of noise on grey is grey."""
-    vary = al.PSLDInpaint(tiny.model("tiny"), "outside", steps=2, feather=0, decoys=0.0, grow=0.0)
+    how = {"steps": 2, "feather": 0, "decoys": 0.0, "grow": 0.0, "grain": True}
+    vary = al.PSLDInpaint(tiny.model("tiny"), "outside", **how)
     image = 0.5 + colours((32, 32))
     boxes = al.Rows.of([torch.tensor([[0.0, 0.0, 0.5, 1.0]])])
     batch = al.Batch(images=image, boxes=boxes)
