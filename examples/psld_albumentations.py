@@ -49,8 +49,8 @@ def train(data, pipeline):
         scores = network(torch.stack([shown(file, pipeline) for file in data.train]))
         nn.functional.cross_entropy(scores, LABELS).backward()
         optimizer.step()
-    scores = network(torch.stack([shown(file, A.NoOp()) for file in data.test]))
-    return (scores.argmax(1) == LABELS).float().mean().item()
+    found = network(torch.stack([shown(file, A.NoOp()) for file in data.test])).argmax(1)
+    return (found == LABELS).float().mean().item()
 
 
 def shown(file, pipeline):
@@ -62,13 +62,13 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if len(sys.argv) > 2:
         serve = PSLDInpaint(sys.argv[2], p=1)
-        for file in open_data(sys.argv[1]).train:
-            shown(file, serve)
+        [shown(file, serve) for file in open_data(sys.argv[1]).train]
         print(f"{serve.hits} training images have variants, {serve.misses} have none")
         sys.exit()
     root = Path(tempfile.mkdtemp())
-    write(root, "train", bright=1)
-    write(root, "val", bright=0)
+    for part, bright in (("train", 1), ("val", 0)):
+        write(root, part, bright)
+    torch.manual_seed(1)
     unet = diffusers.UNet2DModel(SIDE, 4, 4, block_out_channels=[8] * 4, norm_num_groups=2)
     coder = diffusers.AutoencoderKL(block_out_channels=[8], norm_num_groups=2)
     ldm = al.LatentDiffusion(unet, coder, diffusers.DDPMScheduler())

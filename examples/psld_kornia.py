@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import albu_learned as al
 from albu_learned.kornia import LearnedAugmentationSequential, PSLDInpaint
 
-SIDE, PATCH, IMAGES, EPOCHS = 32, 12, 32, 25
+SIDE, PATCH, IMAGES, EPOCHS = 32, 12, 32, 40
 
 
 def main() -> None:
