@@ -1,8 +1,7 @@
 """New backgrounds in an Albumentations pipeline, from a pool of variants that was made before.
 
-Upright stripes are on dark ground, level ones on bright ground, in validation the other way round:
-a network learns the ground, unless it is shown others, here from a diffusion model that is not even
-trained. Or see what a pool has of your data: python examples/psld_albumentations.py data.yaml pool
+Upright stripes are on dark ground, level ones on bright, in validation the other way round: without
+others a network learns these. For yours: python examples/psld_albumentations.py data.yaml pool
 """
 
 import sys
@@ -62,13 +61,14 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if len(sys.argv) > 2:
         serve = PSLDInpaint(sys.argv[2], p=1)
-        [shown(file, serve) for file in open_data(sys.argv[1]).train]
+        for file in open_data(sys.argv[1]).train:
+            shown(file, serve)
         print(f"{serve.hits} training images have variants, {serve.misses} have none")
         sys.exit()
     root = Path(tempfile.mkdtemp())
     for part, bright in (("train", 1), ("val", 0)):
         write(root, part, bright)
-    torch.manual_seed(1)
+    torch.manual_seed(1)  # of a diffusion model that nothing has trained
     unet = diffusers.UNet2DModel(SIDE, 4, 4, block_out_channels=[8] * 4, norm_num_groups=2)
     coder = diffusers.AutoencoderKL(block_out_channels=[8], norm_num_groups=2)
     ldm = al.LatentDiffusion(unet, coder, diffusers.DDPMScheduler())

@@ -312,19 +312,24 @@ def moved(batch, device):
     )
 
 
-@cases_of("elsewhere")
-def test_another_device_gives_what_the_cpu_gives(case):
+def assert_same_on(device, case):
+    """The method and a batch there, and what it makes there is what it makes on the CPU."""
     method = case.make()
     batch = fit_for(method, make_batch())
     noise = method.draw(4, seeded(0))
-    expected = method.apply(batch, method.plan(batch, noise))
+    expected = parts(method.apply(batch, method.plan(batch, noise)))
+    there, method = moved(batch, device), method.to(device)
+    plan = method.plan(there, {k: v.to(device) for k, v in noise.items()})
+    for name, tensor in parts(method.apply(there, plan)).items():
+        assert tensor.device.type == device.type
+        torch.testing.assert_close(tensor.cpu(), expected[name])
+    return method, there
+
+
+@cases_of("elsewhere")
+def test_another_device_gives_what_the_cpu_gives(case):
     with elsewhere():
-        there, method = moved(batch, DEVICE), method.to(DEVICE)
-        plan = method.plan(there, {k: v.to(DEVICE) for k, v in noise.items()})
-        got = method.apply(there, plan)
-        for name, tensor in parts(got).items():
-            assert tensor.device == DEVICE
-            torch.testing.assert_close(tensor.cpu(), parts(expected)[name])
+        method, there = assert_same_on(DEVICE, case)
         assert method(there).images.device == DEVICE
 
 
@@ -332,12 +337,4 @@ def test_another_device_gives_what_the_cpu_gives(case):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @cases_of("cuda")
 def test_cuda_gives_what_the_cpu_gives(case):
-    method = case.make()
-    batch = fit_for(method, make_batch())
-    noise = method.draw(4, seeded(0))
-    expected = method.apply(batch, method.plan(batch, noise))
-    there = moved(batch, torch.device("cuda"))
-    method = method.cuda()
-    got = method.apply(there, method.plan(there, {k: v.cuda() for k, v in noise.items()}))
-    for name, tensor in parts(got).items():
-        torch.testing.assert_close(tensor.cpu(), parts(expected)[name])
+    assert_same_on(torch.device("cuda"), case)

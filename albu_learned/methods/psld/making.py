@@ -12,9 +12,9 @@ from torch import Tensor
 from albu_learned.methods.psld import operators
 from albu_learned.methods.psld.diffusion import LatentDiffusion
 from albu_learned.methods.psld.problem import Model
-from albu_learned.methods.psld.tiles import Tiled
+from albu_learned.methods.psld.tiles import Tiled, padded
 
-__all__ = ["KNOWN", "halved", "in_channels", "on_tiles", "operator"]
+__all__ = ["KNOWN", "halved", "in_channels", "on_tiles", "operator", "shown"]
 
 KNOWN = ("nothing", "gaussian-blur", "motion-blur", "downsample")  # of erased pixels
 
@@ -48,6 +48,12 @@ def in_channels(images: Tensor, channels: int) -> Tensor:
             f"{tuple(images.shape)}. Convert them."
         )
     return images.expand(-1, channels, -1, -1)
+
+
+def shown(prior: LatentDiffusion, images: Tensor) -> Tensor:
+    """Images as the model takes them."""
+    given = in_channels(images.detach().clone().float(), prior.channels)
+    return padded(given, prior.multiple, prior.side)
 
 
 def on_tiles(prior: LatentDiffusion, tile: int | None) -> Model:

@@ -21,7 +21,7 @@ from albu_learned.methods.psld.folder import is_id
 from albu_learned.methods.psld.glue import glue
 from albu_learned.methods.psld.grain import grain
 from albu_learned.methods.psld.identity import identity
-from albu_learned.methods.psld.making import KNOWN, halved, in_channels, on_tiles, operator
+from albu_learned.methods.psld.making import KNOWN, halved, on_tiles, operator, shown
 from albu_learned.methods.psld.problem import Problem, RowNoise
 from albu_learned.methods.psld.samplers import SAMPLERS
 from albu_learned.methods.psld.samplers.steps import Progress
@@ -231,8 +231,9 @@ class PSLDInpaint(Generate):
     @torch.no_grad()
     def _made(self, images: Tensor, keep: Tensor, seed: Tensor) -> Tensor:
         """(B, C, H, W), the images drawn anew, as they are decoded."""
-        given, model = self._shown(images), on_tiles(self.prior, self.tile)
-        wide = padded(keep.clone().byte(), self.prior.multiple, self.prior.side).bool()
+        prior = self.prior.to(images.device)
+        given, model = shown(prior, images), on_tiles(prior, self.tile)
+        wide = padded(keep.clone().byte(), prior.multiple, prior.side).bool()
         latents = SAMPLERS[self.sampler](
             model,
             Problem(operator(wide, given, self.known, self.coarse), given),
@@ -248,14 +249,9 @@ class PSLDInpaint(Generate):
     @torch.no_grad()
     def _lost(self, images: Tensor) -> Tensor:
         """(B, C, H, W), what encoding and decoding take away of images."""
-        model = on_tiles(self.prior, self.tile)
-        return images.float() - _as_were(model.decode(model.encode(self._shown(images))), images)
-
-    def _shown(self, images: Tensor) -> Tensor:
-        """The images as the model takes them, which is moved to where they are."""
         prior = self.prior.to(images.device)
-        given = in_channels(images.detach().clone().float(), prior.channels)
-        return padded(given, prior.multiple, prior.side)
+        model = on_tiles(prior, self.tile)
+        return images.float() - _as_were(model.decode(model.encode(shown(prior, images))), images)
 
     def _read(self) -> LatentDiffusion:
         if self.ldm == INSIDE and self._folder is not None:
