@@ -31,3 +31,11 @@ def _interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Small tensors are faster on one thread, and other work shares the cores."""
+    import torch
+
+    torch.set_num_threads(1)

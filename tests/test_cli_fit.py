@@ -19,16 +19,9 @@ from albu_learned.cli import fitting
 from albu_learned.methods.theta_warp import method as theta_warp
 from tests.data import cases
 from tests.test_cli import failure, run
-from tests.threads import one_thread
 
 MAIN = "from albu_learned.cli import main; main()"
 OPTIONS = ["--cells", "2,2", "--partners", "2", "--chunk", "12", "--device", "cpu"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():  # as in the processes that are started here
-        yield
 
 
 @pytest.fixture(scope="module")

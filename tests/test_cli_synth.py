@@ -12,15 +12,8 @@ import albu_learned as al
 from albu_learned import cli, preview, synth
 from tests.synth import cases, sets
 from tests.test_cli import failure, run
-from tests.threads import one_thread
 
 QUICK = ["--network", "dense", "--steps", "50", "--no-expect", "--validation", "0"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

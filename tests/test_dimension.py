@@ -11,14 +11,6 @@ import torch
 
 from albu_learned import ZetaMixup
 from albu_learned import dimension as d
-from tests.threads import one_thread
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Many small eigenproblems: on a busy machine more threads make them ten times slower."""
-    with one_thread():
-        yield
 
 
 def generator(seed):

@@ -8,17 +8,10 @@ import albu_learned as al
 from albu_learned.pstn import diagnose
 from tests.digits import digits
 from tests.elsewhere import DEVICE, elsewhere
-from tests.threads import one_thread
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
 
 
 @pytest.fixture
-def _there(_one_thread):
+def _there():
     with elsewhere():
         yield
 

@@ -11,13 +11,13 @@ import torch
 from albu_learned import checks
 from albu_learned.comparison.result import ALL, MEASURES, ordered
 
-__all__ = ["NEAREST", "OWN", "PRECISIONS", "SMALL", "Settings"]
+__all__ = ["NEAREST", "OWN", "SMALL", "Settings"]
 
 SMALL = "small"  # the name of the networks of this package
 NEAREST = "nearest"  # and of the classifier that learns nothing but its neighbours
 OWN = (SMALL, NEAREST)
 DETECTOR = "yolo11n.yaml"  # in its place for detection
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = ("float32", "bfloat16", "float16")
 OF_CLASSES = ("accuracy", "macro_f1", "nll", "ece")
 OF_BOXES = ("map50_95", "map50", "f1")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,8 +21,9 @@ from torch.func import functional_call, stack_module_state, vmap
 from albu_learned.batch import as_floats
 from albu_learned.comparison.networks import Nearest
 from albu_learned.comparison.pipeline import Pipeline
-from albu_learned.comparison.settings import NEAREST, PRECISIONS, SMALL, Settings
+from albu_learned.comparison.settings import NEAREST, SMALL, Settings
 from albu_learned.data import Rows
+from albu_learned.fitting import in_precision
 from albu_learned.pstn import PSTN
 
 __all__ = ["Feed", "Run", "predict", "state_of", "together", "train"]
@@ -128,7 +129,7 @@ def train(runs: Sequence[Run], settings: Settings, learning_rate: float) -> None
                 images.append(changed[0])
                 soft.append(changed[1])
             optimizer.zero_grad()
-            with autocast(settings), dropout.used():
+            with precise(settings), dropout.used():
                 if stack:
                     logits = _stacked(networks[0], weights, torch.stack(images))
                     loss = torch.stack([*map(_loss, logits, soft)]).sum()
@@ -187,7 +188,7 @@ def predict(network: nn.Module, feed: Feed, settings: Settings, batch: int = 256
     found = []
     for start in range(0, len(feed), batch):
         rows = torch.arange(start, min(start + batch, len(feed)))
-        with autocast(settings):
+        with precise(settings):
             logits = network(feed[rows])
         found.append(F.log_softmax(logits.float(), dim=1).cpu())
     return torch.cat(found)
@@ -197,10 +198,8 @@ def state_of(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
-def autocast(settings: Settings) -> AbstractContextManager[object]:
-    dtype = PRECISIONS[settings.precision]
-    device = torch.device(settings.device or "cpu").type
-    return nullcontext() if dtype is None else torch.autocast(device, dtype=dtype)
+def precise(settings: Settings) -> AbstractContextManager[object]:
+    return in_precision(settings.precision, torch.device(settings.device or "cpu"))
 
 
 class _Stream:

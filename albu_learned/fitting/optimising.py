@@ -13,10 +13,10 @@ __all__ = ["diverged", "in_precision", "restore", "state_of"]
 
 
 def in_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """In which a loss is computed: "bfloat16" is mixed precision, "float32" is none."""
+    """In which a loss is computed: "bfloat16" or "float16" mixed with "float32", or that alone."""
     if precision == "float32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
 
 
 def diverged(loss: float, step: int, learning_rate: float) -> ValueError:

@@ -1,13 +1,6 @@
 import pytest
 
 from albu_learned.comparison import cells
-from tests.threads import one_thread
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread():
-    with one_thread():
-        yield
 
 
 @pytest.fixture

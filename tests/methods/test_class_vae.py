@@ -13,15 +13,8 @@ from albu_learned.methods.class_vae.samplers import SAMPLERS, mixture
 from albu_learned.methods.class_vae.settings import Settings
 from albu_learned.methods.class_vae.words import summary
 from tests.digits import digits
-from tests.threads import one_thread
 
 QUICK = {"network": "dense", "steps": 50, "expect": False, "progress": False}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    with one_thread():
-        yield
 
 
 def seeded(seed=0):

@@ -12,17 +12,10 @@ from albu_learned.methods.theta_warp.family import family_for
 from albu_learned.methods.theta_warp.field import ThetaField
 from albu_learned.methods.theta_warp.uncertainty import left_open
 from albu_learned.resample import images as resampled
-from tests.threads import one_thread
 
 align_ = sys.modules["albu_learned.methods.theta_warp.align"]  # al.align is the function
 SERIES = {"sizes": (96,), "family": al.AffineCPAB(5)}
 IMAGES = {"sizes": (28, 28), "family": al.AffineCPAB((2, 2))}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
 
 
 def pictures(count, sizes, seed=0):

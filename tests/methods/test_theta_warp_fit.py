@@ -22,16 +22,8 @@ from albu_learned.methods.theta_warp.pairs import choose
 from albu_learned.methods.theta_warp.retention import retention
 from albu_learned.methods.theta_warp.words import summary
 from tests.digits import digits
-from tests.threads import one_thread
 
 FEW = {"family": al.CPAB((2, 2)), "partners": 2, "progress": False}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """More of them wait for each other on so few pixels."""
-    with one_thread():
-        yield
 
 
 def blobs(count=24, seed=0, along=0):

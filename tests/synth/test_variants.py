@@ -27,15 +27,8 @@ from albu_learned.synth import variants, write_variants
 from albu_learned.synth.pool import Pool
 from albu_learned.synth.varying import seed_of
 from tests.synth import sets
-from tests.threads import one_thread
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

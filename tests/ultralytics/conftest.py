@@ -2,16 +2,8 @@ import importlib.util
 
 import pytest
 
-from tests.threads import one_thread
-
 if importlib.util.find_spec("ultralytics") is None:  # the extra is not installed
     collect_ignore_glob = ["test_*.py"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="session")

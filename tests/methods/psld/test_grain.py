@@ -6,13 +6,6 @@ import torch
 import albu_learned as al
 from albu_learned.methods.psld.grain import grain
 from tests.methods.psld import tiny
-from tests.threads import one_thread
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
 
 
 def seeded(seed=0):

@@ -14,13 +14,6 @@ pytest.importorskip("tqdm", reason="the extra `cli` is not installed")
 import albu_learned as al
 from albu_learned.data import label_file, pictures
 from tests import pools
-from tests.threads import one_thread
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
