@@ -51,32 +51,41 @@ def how_to(make: Make, optimizer: Optimizer | None, steps: int, batch: int, seed
 
 
 def measured(
-    how: How, prior: float, weight: float, sample: Sample, mask: Tensor, place: torch.device
+    how: How,
+    prior: float,
+    weight: float,
+    sample: Sample,
+    mask: Tensor,
+    place: torch.device,
+    bare: bool = False,
 ) -> dict[str, Tensor]:
-    """NLL and accuracy on the rows of the mask, after a training on the others."""
+    """NLL and accuracy on the rows of the mask, after a training on the others; of its classifier
+    alone, if it shall be bare, with the same weights and batches."""
     cuda = [place] if place.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         model = _made(how, prior).to(place)
         model.kl_weight = weight
-        _train(how, model, sample.images[~mask], sample.labels[~mask], place)
+        _train(how, model, sample.images[~mask], sample.labels[~mask], place, bare)
     y = sample.labels[mask].to(place)
+    network = (model.classifier if bare else model).eval()
     with torch.no_grad():
-        scores = torch.cat(
-            [model.eval()(x.to(place)) for x in torch.split(sample.images[mask], _CHUNK)]
-        )
+        scores = torch.cat([network(x.to(place)) for x in torch.split(sample.images[mask], _CHUNK)])
     checks.class_numbers(y, scores.shape[1], "the logits of this classifier", "y")
-    nll = F.nll_loss(scores.double(), y)
+    nll = F.cross_entropy(scores.double(), y)  # of a PSTN these are log-probabilities, and stay so
     right = (scores.argmax(dim=1) == y).double().mean()
     return {"measures": torch.stack([nll, right]).cpu()}
 
 
-def _train(how: How, model: PSTN, x: Tensor, y: Tensor, place: torch.device) -> None:
+def _train(how: How, model: PSTN, x: Tensor, y: Tensor, place: torch.device, bare: bool) -> None:
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(model.classifier(x), y) if bare else model.loss(x, y, noise)
+
     optimizer = how.optimizer(model)
     noise = torch.Generator().manual_seed(how.seed)
     model.train()
     for rows in _batches(len(x), how):
         optimizer.zero_grad()
-        model.loss(x[rows].to(place), y[rows].to(place), noise).backward()  # type: ignore[no-untyped-call]
+        loss(x[rows].to(place), y[rows].to(place)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 
@@ -112,8 +121,8 @@ def _adam(model: PSTN) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=0.01)
 
 
-def training_facts(how: How, prior: float, share: float) -> dict[str, Any]:
-    """What else the trials depend on, as far as it can be told."""
+def training_facts(how: How, prior: float, share: float) -> tuple[dict[str, Any], int]:
+    """What else the trials depend on, as far as it can be told; and how many crops there are."""
     with torch.random.fork_rng(devices=[]):
         model = _made(how, prior)
     parts = [model.classifier, model.localiser, model.family, model.crops, model.samples]
@@ -123,4 +132,5 @@ def training_facts(how: How, prior: float, share: float) -> dict[str, Any]:
             digest.update(weight.detach().cpu().float().numpy().tobytes())
     optimizer = " ".join(repr(how.optimizer(model)).split())
     numbers = {name: getattr(how, name) for name in ("steps", "batch", "seed")}
-    return {"model": digest.hexdigest()[:12], "optimizer": optimizer, "share": share, **numbers}
+    facts = {"model": digest.hexdigest()[:12], "optimizer": optimizer, "share": share, **numbers}
+    return facts, model.crops

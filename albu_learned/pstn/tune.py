@@ -1,8 +1,9 @@
 """Which prior a PSTN should have, found on images that are held out.
 
 Every candidate is trained as often and as long as the others, from the same weights, on the same
-batches; what is asked for is how likely it finds the labels that were held out. What is finished is
-kept in a folder, candidate by candidate: more of them may be asked for later.
+batches; what is asked for is how likely it finds the labels that were held out. The classifier
+alone is trained like that too, for on some data no motion helps. What is finished is kept in a
+folder, candidate by candidate: more of them may be asked for later.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import itertools
 import numbers
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,12 +30,14 @@ from albu_learned.pstn.trials import Make, Optimizer, how_to, measured, training
 __all__ = ["Trial", "Tuned", "tune"]
 
 MEASURES = ("nll", "accuracy")
+_BARE = "no pstn"
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate, and how well it did on held-out rows: means over the hold-outs."""
+    """A candidate, and how well it did on held-out rows: means over the hold-outs. Both numbers of
+    the classifier alone are 0."""
 
     prior_std: float
     kl_weight: float
@@ -50,12 +54,16 @@ class Tuned:
         kl_weight: of the best; set it where more than one was tried.
         measure: by which it is the best.
         trials: all candidates, in the order in which they were tried.
+        bare: the classifier alone; None with several crops, which it cannot take.
+        warning: that this one did better, or that candidates should reach farther; None if neither.
     """
 
     prior_std: float
     kl_weight: float
     measure: str
     trials: tuple[Trial, ...]
+    bare: Trial | None
+    warning: str | None
 
     def __str__(self) -> str:
         lines = ["| prior_std | kl_weight | NLL | accuracy | |", "|---|---|---|---|---|"]
@@ -63,7 +71,9 @@ class Tuned:
             best = (trial.prior_std, trial.kl_weight) == (self.prior_std, self.kl_weight)
             cells = f"{trial.prior_std:g} | {trial.kl_weight:g} | {trial.nll:.4f}"
             lines.append(f"| {cells} | {trial.accuracy:.4f} | {'best' if best else ''} |")
-        return "\n".join(lines)
+        if self.bare is not None:
+            lines.append(f"| no PSTN | | {self.bare.nll:.4f} | {self.bare.accuracy:.4f} | |")
+        return "\n".join([*lines, "", self.warning] if self.warning else lines)
 
 
 @torch.inference_mode(False)
@@ -130,25 +140,36 @@ def tune(
         _mask(sample, share, how.seed, number)
         for number in range(checks.integer("holdouts", holdouts, 1))
     ]
-    facts = {**facts_of(sample, place), **training_facts(how, candidates[0][0], share)}
-    total = len(candidates) * len(masks)
+    first = candidates[0][0]
+    known, crops = training_facts(how, first, share)
+    facts = {**facts_of(sample, place), **known}
+    asked = [(f"prior {prior!r} kl {weight!r}", prior, weight) for prior, weight in candidates]
+    if crops == 1:
+        asked.append((_BARE, first, 0.0))
+    total = len(asked) * len(masks)
     with (
         opened(folder_of(folder), facts) as store,
         told(progress, 0, total, "tuning", "training") as tell,
     ):
-        trials = []
-        for prior, weight in candidates:
+        trials, bare = [], None
+        for name, prior, weight in asked:
             found = []
             for number, mask in enumerate(masks):
-                part = store.part(
-                    f"prior {prior!r} kl {weight!r} holdout {number}",
-                    functools.partial(measured, how, prior, weight, sample, mask, place),
+                work = functools.partial(
+                    measured, how, prior, weight, sample, mask, place, name == _BARE
                 )
-                found.append(part["measures"])
+                found.append(store.part(f"{name} holdout {number}", work)["measures"])
                 tell(1)
-            trials.append(Trial(prior, weight, *torch.stack(found).mean(dim=0).tolist()))
+            means = torch.stack(found).mean(dim=0).tolist()
+            if name == _BARE:
+                bare = Trial(0.0, 0.0, *means)
+            else:
+                trials.append(Trial(prior, weight, *means))
     best = _best(trials, measure)
-    return Tuned(best.prior_std, best.kl_weight, measure, tuple(trials))
+    warning = _warning(best, trials, bare, measure)
+    if warning is not None:
+        warnings.warn(warning, stacklevel=5)  # of who called PSTN.tune, behind the two decorators
+    return Tuned(best.prior_std, best.kl_weight, measure, tuple(trials), bare, warning)
 
 
 def _candidates(prior_std: Any, kl_weight: Any) -> list[tuple[float, float]]:
@@ -216,3 +237,22 @@ def _best(trials: Sequence[Trial], measure: str) -> Trial:
     if measure == "nll":
         return min(trials, key=lambda trial: trial.nll)
     return min(trials, key=lambda trial: (-round(trial.accuracy, 9), trial.nll))
+
+
+def _warning(best: Trial, trials: Sequence[Trial], bare: Trial | None, measure: str) -> str | None:
+    """What a choice among these candidates alone would hide."""
+    priors = sorted({trial.prior_std for trial in trials})
+    reach = ""
+    if len(priors) > 2 and best.prior_std in (priors[0], priors[-1]):
+        end, where = (
+            ("smallest", "smaller") if best.prior_std == priors[0] else ("largest", "larger")
+        )
+        reach = f"{best.prior_std:g} is the {end} prior_std that was tried: try {where} ones too."
+    if bare is None or _best([best, bare], measure) is best:
+        return reach or None
+    value, other = getattr(bare, measure), getattr(best, measure)
+    return (
+        f"Held-out labels are predicted better by the classifier alone ({measure} {value:.4f}) "
+        f"than with the motions of any candidate ({other:.4f} at best). These data may not bear "
+        f"them: train it without PSTN. {reach}"
+    ).rstrip()

@@ -118,12 +118,21 @@ class Trials:
         """The first prior where classes have a single row: none can be held out."""
         if len(arm.priors) < 2 or size == 1:
             return arm.priors[0] if arm.priors else 0.05
-        nll = dict.fromkeys(arm.priors, 0.0)
-        for prior, seed in itertools.product(arm.priors, range(self.tune_seeds)):
-            name = f"held out {arm.chosen_as or arm.name} {prior:g} {size} {seed}"
-            part = store.part(name, lambda p=prior, s=seed: self._held_out(arm, p, size, s))
-            nll[prior] += part["nll"].item()
+        nll = {prior: self._nll(store, arm, prior, size) for prior in arm.priors}
         return min(nll, key=lambda prior: nll[prior])
+
+    def held_out(self, arm: Arm, prior: float | None, size: int) -> float:
+        """The NLL of held-out rows, by which `run` chooses priors; so arms can be chosen too."""
+        with opened(self.folder, self.facts) as store:
+            return self._nll(store, arm, 0.05 if prior is None else prior, size)
+
+    def _nll(self, store: Checkpoint, arm: Arm, prior: float, size: int) -> float:
+        found = 0.0
+        for seed in range(self.tune_seeds):
+            name = f"held out {arm.chosen_as or arm.name} {prior:g} {size} {seed}"
+            part = store.part(name, lambda s=seed: self._held_out(arm, prior, size, s))
+            found += part["nll"].item() / self.tune_seeds
+        return found
 
     def _held_out(self, arm: Arm, prior: float, size: int, seed: int) -> dict[str, Tensor]:
         feed = self._feed(size, seed)

@@ -7,9 +7,9 @@ CNN trained on warps from it, "prior" averages over such warps at test time too.
 
 Each data set is what `albu-learned compare` takes, such as a pair of .tsv files of the archive. All
 training series are used; how strong a prior is, a third of them, held out, decides (in the paper a
-quarter). The networks are small (the paper's have a million parameters), but all arms have the same
-classifier, start, optimiser, batches and number of updates. Stop it and run it again: it goes on
-where it was.
+quarter), and below each table whether motions help at all. The networks are small (the paper's have
+a million parameters), but all arms have the same classifier, start, optimiser, batches and number
+of updates. Stop it and run it again: it goes on where it was.
 """
 
 import argparse
@@ -68,8 +68,11 @@ def main() -> None:
         listed = [*arms(data.shape, len(data.classes), tuple(given.priors))]
         trials = Trials(data, folder, given.steps, given.rate, tune_seeds=given.tune_seeds)
         found = trials.run(listed, 0, given.seeds)
+        held = {a.name: trials.held_out(a, found[a.name].prior, 0) for a in listed[:3]}
         count = f"{len(data.train)} series to train on, {len(data.test)} to test on"
         text += [f"{data.name}: {count}", "", *table(found, "cnn", PAPER.get(data.name, {})), ""]
+        said = ", ".join(f"{name} {nll:.3f}" for name, nll in held.items())
+        text += [f"NLL of held-out series: {said}. They choose {min(held, key=held.get)}.", ""]
         plot(found, data.name, folder / "calibration.png")
         (given.out / "ucr_pstn.md").write_text("\n".join(text))
     print("\n".join(["", *text]))

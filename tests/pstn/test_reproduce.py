@@ -3,6 +3,7 @@
 On made-up series and images: what comes out says nothing.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -54,6 +55,10 @@ def test_series(scripts, tmp_path, monkeypatch, capsys):
     assert text in printed
     for arm in ("cnn", "stn", "pstn", "smooth", "prior"):
         assert f"\n| {arm} |" in text
+    said = re.search(r"NLL of held-out series: (.*)\. They choose (\w+)\.", text)
+    held = {name: float(nll) for name, nll in (part.split() for part in said[1].split(", "))}
+    assert list(held) == ["cnn", "stn", "pstn"]
+    assert held[said[2]] == min(held.values())
     assert (tmp_path / "out" / "toy_pstn_2" / "calibration.png").is_file()
 
     def refused(*_):

@@ -1,7 +1,10 @@
 """The choice of a prior: the same for all candidates but the prior, resumable, by held-out rows."""
 
+import re
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 import albu_learned as al
 from albu_learned.pstn import tune as module
@@ -45,8 +48,11 @@ def test_the_best_is_that_of_the_lowest_nll(name):
     assert (found.prior_std, found.kl_weight) == (best.prior_std, best.kl_weight)
     assert len({trial.nll for trial in found.trials}) == 4
     assert all(0 <= trial.accuracy <= 1 for trial in found.trials)
-    assert str(found).count("\n") == 5
-    assert "best" in str(found)
+    assert found.bare.nll not in {trial.nll for trial in found.trials}
+    lines = str(found).splitlines()
+    assert [line.startswith("| no PSTN | |") for line in lines[:7]] == [False] * 6 + [True]
+    assert sum("best |" in line for line in lines) == 1
+    assert lines[7:] == ([] if found.warning is None else ["", found.warning])
 
 
 def test_every_row_is_seen_as_often_as_any():
@@ -102,7 +108,7 @@ def test_candidates_differ_in_their_prior_alone():
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a[1], b[1])
         assert torch.equal(a[2], b[2])
-    assert len(firsts) == 3  # the first tells a folder which model it is of
+    assert len(firsts) == 4  # the first tells a folder which model it is of, the last is bare
     assert all(torch.equal(first, firsts[0]) for first in firsts)
 
 
@@ -116,11 +122,11 @@ def test_the_measures_are_those_of_the_rows_that_were_not_trained_on():
 
     x, y = data()
     groups = torch.arange(len(x)) // 6
-    trained = {}
+    made = []
 
     def spied(std):
-        trained["model"] = Spied(classifier(FAMILIES["affine"]), FAMILIES["affine"], std)
-        return trained["model"]
+        made.append(Spied(classifier(FAMILIES["affine"]), FAMILIES["affine"], std))
+        return made[-1]
 
     found = tuned(
         made=spied, given=(x, y), groups=groups, prior_std=[0.05], steps=40, batch=5, share=0.4
@@ -129,17 +135,72 @@ def test_the_measures_are_those_of_the_rows_that_were_not_trained_on():
     held = torch.tensor([tuple(row.flatten().tolist()) not in seen for row in x])
     assert 0 < held.sum() < len(x)
     assert set(groups[held].tolist()).isdisjoint(groups[~held].tolist())
-    with torch.no_grad():
-        scores = trained["model"].eval()(x[held])
-    nll = torch.nn.functional.nll_loss(scores.double(), y[held]).item()
-    assert found.trials[0].nll == pytest.approx(nll, rel=1e-5)
-    right = (scores.argmax(1) == y[held]).float().mean().item()
-    assert found.trials[0].accuracy == pytest.approx(right)
+    _, model, bare = made  # the first tells a folder which model it is of
+    for network, trial in ((model, found.trials[0]), (bare.classifier, found.bare)):
+        with torch.no_grad():
+            scores = network.eval()(x[held]).log_softmax(dim=1)
+        nll = torch.nn.functional.nll_loss(scores.double(), y[held]).item()
+        assert trial.nll == pytest.approx(nll, rel=1e-5)
+        right = (scores.argmax(1) == y[held]).float().mean().item()
+        assert trial.accuracy == pytest.approx(right)
+
+
+def test_the_bare_classifier_is_trained_like_any_other():
+    """The same weights, rows and steps by hand."""
+    x, y = data()
+    mask = module._mask(module._sample(x, y, None), 0.25, 3, 0)
+    torch.manual_seed(3)
+    model = make(0.05)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    generator = seeded(3)
+    for _ in range(3):  # of which each is a whole epoch
+        rows = torch.randperm(int((~mask).sum()), generator=generator)
+        optimizer.zero_grad()
+        F.cross_entropy(model.classifier(x[~mask][rows]), y[~mask][rows]).backward()
+        optimizer.step()
+    wanted = F.cross_entropy(model.classifier(x[mask]), y[mask]).item()
+    found = tuned(
+        seed=3, batch=100, optimizer=lambda model: torch.optim.SGD(model.parameters(), 0.1)
+    )
+    assert found.bare.nll == pytest.approx(wanted, rel=1e-5)
+    assert (found.bare.prior_std, found.bare.kl_weight) == (0, 0)
+
+
+def test_several_crops_have_no_bare_classifier():
+    found = tuned(made=lambda std: make(std, crops=2), steps=1)
+    assert found.bare is None
+    assert "no PSTN" not in str(found)
+
+
+T = module.Trial
+
+
+@pytest.mark.parametrize(
+    ("best", "bare", "measure", "words"),
+    [
+        (T(0.1, 1, 0.5, 0.9), T(0, 0, 0.6, 0.95), "nll", None),
+        (T(0.1, 1, 0.5, 0.9), None, "nll", None),
+        (T(0.1, 1, 0.5, 0.9), T(0, 0, 0.6, 0.95), "accuracy", "alone .accuracy 0.95.* PSTN.$"),
+        (T(0.1, 1, 0.5, 0.9), T(0, 0, 0.4, 0.9), "accuracy", "alone"),
+        (T(0.1, 1, 0.5, 0.9), T(0, 0, 0.4, 0.8), "nll", "alone .nll 0.4000.* .0.5000 at best"),
+        (T(0.2, 1, 0.5, 0.9), T(0, 0, 0.6, 0.8), "nll", "^0.2 is the largest .* larger ones too"),
+        (T(0.05, 1, 0.5, 0.9), T(0, 0, 0.4, 0.8), "nll", "PSTN. 0.05 is the smallest"),
+    ],
+)
+def test_what_a_choice_would_hide_is_said(best, bare, measure, words):
+    trials = [T(prior, 1, 0.7, 0.1) for prior in (0.05, 0.1, 0.2)]
+    said = module._warning(best, trials, bare, measure)
+    assert said is words is None or re.search(words, said)
+
+
+def test_of_two_candidates_one_is_always_at_the_end():
+    trials = [T(0.05, 1, 0.5, 0.9), T(0.1, 1, 0.7, 0.9)]
+    assert module._warning(trials[0], trials, None, "nll") is None
 
 
 def test_it_goes_on_where_it_was(tmp_path):
     def stopping(done, total):
-        assert total == 4
+        assert total == 6
         if done == 2:
             raise KeyboardInterrupt
 
@@ -156,9 +217,9 @@ def test_it_goes_on_where_it_was(tmp_path):
         return make(std)
 
     assert tuned(tmp_path, counted, holdouts=2) == whole
-    assert made == [0.05, 0.2, 0.2]  # one to know the model by
+    assert made == [0.05, 0.2, 0.2, 0.05, 0.05]  # one to know the model by; bare ones in the end
     assert tuned(tmp_path, counted, holdouts=2) == whole
-    assert len(made) == 4
+    assert len(made) == 6
     more = tuned(tmp_path, counted, holdouts=2, prior_std=[0.05, 0.2, 0.3])
     assert more.trials[:2] == whole.trials
 
@@ -250,6 +311,10 @@ def test_the_better_prior_is_found():
     def adam(model):
         return torch.optim.Adam(model.parameters(), lr=0.02)
 
-    found = tuned(given=(x, y), prior_std=[0.5, 0.02], steps=60, batch=16, optimizer=adam)
+    with pytest.warns(UserWarning, match="classifier alone") as told:
+        found = tuned(given=(x, y), prior_std=[0.5, 0.02], steps=60, batch=16, optimizer=adam)
     assert found.prior_std == 0.02
     assert found.trials[1].accuracy > 0.9
+    assert found.bare.nll < found.trials[1].nll
+    assert str(told[0].message) == found.warning
+    assert told[0].filename == __file__  # where `tune` was called
