@@ -1,15 +1,28 @@
-"""What trainings by gradients share: mixed precision, the word for one that diverged, and what of
-an optimizer is kept to go on from."""
+"""What trainings by gradients share: what is set around them, mixed precision, the word for one
+that diverged, and what of an optimizer is kept to go on from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
-__all__ = ["diverged", "in_precision", "restore", "state_of"]
+__all__ = ["alone", "diverged", "in_precision", "restore", "state_of"]
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """For a fit, which takes gradients and all digits, whatever is set around it: so the same seed
+    gives the same fit."""
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
 
 
 def in_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:

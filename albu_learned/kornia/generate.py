@@ -16,8 +16,6 @@ from albu_learned.kornia.learned import Learned, Params
 from albu_learned.method import Method, hold
 from albu_learned.methods import class_vae, psld
 
-_ROUNDING = 1e-3  # by which pixels may be beyond [0, 1]
-
 
 class GenerateTransform(Learned, IntensityAugmentationBase2D):
     """Any generator as an operation of Kornia.
@@ -53,8 +51,6 @@ class GenerateTransform(Learned, IntensityAugmentationBase2D):
     def apply_transform(
         self, input: Tensor, params: Params, flags: Any, transform: Tensor | None = None
     ) -> Tensor:
-        if "images" in self.method.needs:
-            _check_range(input, type(self.method).__name__)
         changed = self.change(params, parts.images(input)).images
         assert changed is not None
         return changed
@@ -149,14 +145,3 @@ class PSLDInpaint(GenerateTransform):
     ) -> None:
         held = hold(method, psld.PSLDInpaint, **arguments)
         super().__init__(held, p=p, same_on_batch=same_on_batch, keepdim=keepdim)
-
-
-def _check_range(images: Tensor, name: str) -> None:
-    if images.numel() == 0:
-        return
-    low, high = images.aminmax()
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-        raise ValueError(
-            f"Images must have values in [0, 1] for {name}, which looks at them, got {low:g} to "
-            f"{high:g}. Put it before K.Normalize; clamp what a resampling overshot."
-        )

@@ -19,6 +19,7 @@ from albu_learned.kinds import Warp
 from albu_learned.method import Method, Plan, hold
 
 Params = dict[str, Any]
+_ROUNDING = 1e-3  # by which pixels may be beyond [0, 1]
 _KEYS = {"images": "input", "labels": "class", "boxes": "bbox", "instances": "mask"}
 CONTAINER = "albu_learned.kornia.LearnedAugmentationSequential"
 
@@ -78,6 +79,8 @@ class Learned:
         if not can_plan:
             self._ask_for_more(batch)
         self.method.check(batch)
+        if "images" in self.method.needs and batch.images is not None:
+            _check_pixels(batch.images, type(self.method).__name__)
         chosen = batch if rows is None else batch.select(rows.to(batch.device))
         self.live = self.method.plan(chosen, _take(_named(params, "noise_"), rows, batch.device))
         # Also when replayed: with other weights it is another plan, and all targets must follow it.
@@ -87,10 +90,10 @@ class Learned:
         """A host's class numbers as those of the artifact, which may know its classes."""
         known, labels = self.method.about.classes, labels.long()
         if self.class_order is not None:
-            _check_range(labels, len(self.class_order), "names of `classes`")
+            _check_numbers(labels, len(self.class_order), "names of `classes`")
             return self.class_order.to(labels.device)[labels]
         if known is not None and "labels" in self.method.needs:
-            _check_range(labels, len(known), f"classes of this {type(self.method).__name__}")
+            _check_numbers(labels, len(known), f"classes of this {type(self.method).__name__}")
         return labels
 
     def _ask_for_more(self, batch: Batch) -> None:
@@ -174,7 +177,18 @@ def as_labels(value: Any) -> Tensor:
     return labels
 
 
-def _check_range(labels: Tensor, count: int, what: str) -> None:
+def _check_pixels(images: Tensor, name: str) -> None:
+    if torch.compiler.is_compiling() or images.numel() == 0:
+        return
+    low, high = images.aminmax()
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise ValueError(
+            f"Images must have values in [0, 1] for {name}, which looks at them, got {low:g} to "
+            f"{high:g}. Put it before K.Normalize; clamp what a resampling overshot."
+        )
+
+
+def _check_numbers(labels: Tensor, count: int, what: str) -> None:
     inside = (labels >= 0) & (labels < count)
     if not torch.compiler.is_compiling() and not inside.all():
         raise ValueError(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from albu_learned.pstn.elbo import divergence
 from albu_learned.pstn.model import PSTN
+from albu_learned.pstn.predict import evaluating
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -61,31 +62,37 @@ def diagnose(
     Args:
         model: after some training.
         x: at least some dozens of rows.
-        generator: of the motions whose size is measured, one for each image and crop.
+        generator: of the motions, whose size is measured: one for each image and crop; and of those
+            of the predictions.
         y: (B,) class numbers, to measure predictions too. Needs torchmetrics, from the extra `cli`.
         warn: False to be told by the Diagnosis alone: to append one to a list after each epoch,
             which `albu_learned.preview.posterior_plot` draws.
     """
     if not isinstance(model, PSTN):
         raise TypeError(f"`model` must be a PSTN, got {type(model).__name__}.")
-    posterior = model.posterior(x)
+    with evaluating(model):  # as when it predicts
+        posterior = model.posterior(x)
+        theta = model.theta(x, generator=generator).flatten(0, 2)
     deviation = posterior.deviation.mean(dim=0)
     mean = posterior.mean.square().mean(dim=0).sqrt()
     kl = posterior.mean.new_zeros(len(x)) if model.stn else divergence(posterior)
     warning = None if model.stn else _warning(deviation, mean)
     if warning is not None and warn:
         warnings.warn(warning, stacklevel=3)
-    theta = model.theta(x, generator=generator).flatten(0, 2)
-    found = None if y is None else _measured(model, x, y)
+    found = None if y is None else _measured(model, x, y, generator)
     return Diagnosis(deviation, mean, kl, _moved(model, theta), warning, found)
 
 
-def _measured(model: PSTN, x: Tensor, y: Tensor) -> dict[str, float]:
+def _measured(
+    model: PSTN, x: Tensor, y: Tensor, generator: torch.Generator | None
+) -> dict[str, float]:
     try:
         from albu_learned.measures import measures
 
         # Where a probability is too small for 32 bits it is not nothing.
-        probabilities = model.predict(x).clamp(min=torch.finfo(torch.float32).tiny)
+        probabilities = model.predict(x, generator=generator).clamp(
+            min=torch.finfo(torch.float32).tiny
+        )
         return measures(probabilities.log().cpu(), y.cpu())
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(

@@ -8,15 +8,18 @@ it does to both terms. Were a gradient added on the way back, none of it would b
 
 Logits are recognised by their node in autograd's graph: so are those that were cast, split, moved
 through DistributedDataParallel or divided by a temperature; and nothing is left of them in memory
-once the loop has dropped its loss. A gradient that comes back to logits whose KL no loss has taken
-stops the training. The hooks are those of all modules, there only while something is owed.
+once the loop has dropped its loss. Of several batches of one model the mean over all rows is added;
+what several models owe to one loss is added up, for the bound has a KL for each. A gradient that
+comes back to logits whose KL no loss has taken stops the training. The hooks are those of all
+modules, there only while something is owed.
 """
 
 from __future__ import annotations
 
 import inspect
+import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -40,10 +43,10 @@ _REMEDY = (
 
 
 class Due:
-    """What one batch of logits owes: the weighted KL of each row."""
+    """What one batch of logits owes: the weighted KL of each row; and whose logits they are."""
 
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
+    def __init__(self, rows: Tensor, debtor: object) -> None:
+        self.rows, self.debtor = rows, debtor
         self.count = len(rows)
         self.taken = False
 
@@ -84,48 +87,59 @@ class _Owing(torch.autograd.Function):
         return gradient, None
 
 
+class _Work(threading.local):
+    """The outermost module of a thread that is at work on logits that owe something."""
+
+    owner: nn.Module | None = None
+    dues: Sequence[Due] = ()
+
+
 class _Watch:
-    """The hooks, and the outermost module that is at work on logits that owe something."""
+    """The hooks, which are those of all threads, and what is owed in any."""
 
     def __init__(self) -> None:
         self.open: weakref.WeakSet[Due] = weakref.WeakSet()
         self.handles: list[Any] = []
-        self.owner: nn.Module | None = None
-        self.dues: list[Due] = []
+        self.work = _Work()
+        self.lock = threading.RLock()
 
     def start(self, due: Due) -> None:
-        self.open.add(due)
-        self.owner = None  # of a loss that was interrupted
-        if not self.handles:
-            after: Any = self.after  # torch has types for hooks that return nothing
-            self.handles = [
-                modules.register_module_forward_pre_hook(self.before),
-                modules.register_module_forward_hook(after, always_call=True, **_NAMED),
-            ]
+        self.work.owner = None  # of a loss that was interrupted
+        with self.lock:
+            self.open.add(due)
+            if not self.handles:
+                after: Any = self.after  # torch has types for hooks that return nothing
+                self.handles = [
+                    modules.register_module_forward_pre_hook(self.before),
+                    modules.register_module_forward_hook(after, always_call=True, **_NAMED),
+                ]
 
     def stop_if_settled(self) -> None:
-        if all(due.taken for due in self.open):
-            named = getattr(modules, "_global_forward_hooks_with_kwargs", {})
-            for handle in self.handles:
-                handle.remove()
-                named.pop(handle.id, None)  # which torch forgets, and then believes in hooks
-            self.handles = []
+        with self.lock:
+            if all(due.taken for due in self.open):
+                named = getattr(modules, "_global_forward_hooks_with_kwargs", {})
+                for handle in self.handles:
+                    handle.remove()
+                    named.pop(handle.id, None)  # which torch forgets, and then believes in hooks
+                self.handles = []
 
     def before(self, module: nn.Module, given: tuple[Any, ...]) -> None:
-        if self.owner is not None:
+        if self.work.owner is not None:
             return
         dues = _dues(given)
         if dues and len(given) > 1:  # one without targets is no loss
-            self.owner, self.dues = module, dues
+            self.work.owner, self.work.dues = module, dues
         elif not dues:
             self.stop_if_settled()
 
     def after(self, module: nn.Module, given: tuple[Any, ...], *rest: Any) -> Tensor | None:
         *named, output = rest  # there are none named either if the module has raised
         values = (*given, *(value for each in named for value in each.values()))
-        if self.owner is module:
-            dues, self.owner, self.dues = self.dues, None, []
-        elif self.owner is None and len(values) > max(1, len(given)):
+        work = self.work
+        dues: Sequence[Due]
+        if work.owner is module:
+            dues, work.owner, work.dues = work.dues, None, ()
+        elif work.owner is None and len(values) > max(1, len(given)):
             dues = _dues(values)
             done = bool(dues) and all(due.taken for due in dues)
             if done and _is_loss(output, dues) and _SETTLED not in output.grad_fn.metadata:
@@ -139,8 +153,7 @@ class _Watch:
             return None
         if not dues or not _is_loss(output, dues):
             return None
-        sums = any(getattr(part, "reduction", None) == "sum" for part in module.modules())
-        return _joined(output, dues, "sum" if sums else "mean")
+        return _joined(output, dues, "mean" if output.ndim else _reduction(module))
 
 
 _watch = _Watch()
@@ -148,11 +161,12 @@ _watch = _Watch()
 
 # Not torch.compiler.disable, which takes seconds of every import.
 @torch._disable_dynamo  # type: ignore[attr-defined]
-def owe(logits: Tensor, rows: Tensor) -> Tensor:
-    """The logits (B, K), owing the weighted KL (B,) of their rows to the loss they are given to."""
+def owe(logits: Tensor, rows: Tensor, debtor: object) -> Tensor:
+    """The logits (B, K), owing the weighted KL (B,) of their rows to the loss they are given to.
+    The debtor is one object for all logits of a model, and another for any other."""
     if not logits.requires_grad:
         return logits
-    due = Due(rows)
+    due = Due(rows, debtor)
     _watch.start(due)
     owing: Tensor = _Owing.apply(logits, due)
     return owing
@@ -185,9 +199,25 @@ def join(loss: Tensor, logits: Tensor, reduction: str = "mean") -> Tensor:
     return _joined(loss, dues, checks.one_of("reduction", reduction, ("mean", "sum")))
 
 
-def _joined(loss: Tensor, dues: list[Due], reduction: str) -> Tensor:
-    rows = torch.cat([due.take().to(loss.device) for due in dues])
-    whole = loss + (rows if loss.ndim else rows.sum() if reduction == "sum" else rows.mean())
+def _reduction(module: nn.Module) -> str:
+    """Whether the loss of a module is a sum over the rows: as it says, if it does."""
+    own = getattr(module, "reduction", None)
+    within = [type(each) for each in module.modules() if getattr(each, "reduction", None) == "sum"]
+    if own is None and within:
+        raise RuntimeError(
+            f"A loss must say whether it is a mean or a sum over the rows, but in "
+            f"{type(module).__name__} {within[0].__name__} is a sum, and what becomes of it is "
+            'unknown, so the weight of the KL is. Give it an attribute, reduction = "mean" or '
+            '"sum"; or set `kl_weight` of the model to 0 and add model.kl(x).mean().'
+        )
+    return "sum" if own == "sum" else "mean"
+
+
+def _joined(loss: Tensor, dues: Sequence[Due], reduction: str) -> Tensor:
+    whole = loss
+    for own in _by_debtor(dues):
+        rows = torch.cat([due.take().to(loss.device) for due in own])
+        whole = whole + (rows if loss.ndim else rows.sum() if reduction == "sum" else rows.mean())
     checks.require(
         ~whole.isnan().any(),
         "The loss must be a number, got NaN. Training has diverged: lower the learning rate, or "
@@ -198,11 +228,18 @@ def _joined(loss: Tensor, dues: list[Due], reduction: str) -> Tensor:
     return whole
 
 
-def _is_loss(output: Any, dues: list[Due]) -> bool:
+def _by_debtor(dues: Iterable[Due]) -> list[list[Due]]:
+    found: dict[int, list[Due]] = {}
+    for due in dues:
+        found.setdefault(id(due.debtor), []).append(due)
+    return list(found.values())
+
+
+def _is_loss(output: Any, dues: Sequence[Due]) -> bool:
     if not isinstance(output, Tensor) or not output.requires_grad:
         return False
-    rows = sum(due.count for due in dues)
-    return output.ndim == 0 or (output.shape == (rows,))
+    counts = [sum(due.count for due in own) for own in _by_debtor(dues)]
+    return output.ndim == 0 or all(output.shape == (count,) for count in counts)
 
 
 def _dues(given: Iterable[Any]) -> list[Due]:

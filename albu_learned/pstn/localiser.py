@@ -14,6 +14,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from albu_learned import checks
 from albu_learned.pstn.elbo import Posterior
@@ -61,6 +62,12 @@ class Localiser(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        weight = self.get_parameter("layers.0.weight")
+        if not is_lazy(weight) and x.shape[1] != weight.shape[1]:
+            raise ValueError(
+                f"`x` must have {weight.shape[1]} channels, as what this localiser has seen first "
+                f"(or as `example`), got {x.shape[1]}."
+            )
         most = _MOST[self.ndim]
         if max(x.shape[2:]) > most:
             size = [min(side, most) for side in x.shape[2:]]

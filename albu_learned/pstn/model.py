@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from albu_learned import checks, resample
 from albu_learned.families import Affine, Family, Pace
@@ -105,6 +106,7 @@ class PSTN(nn.Module):
         self.crops = checks.integer("crops", crops, 1)
         self.stn = given.flag("stn", stn)
         self.kl_weight = 1.0
+        self.debtor = object()  # which replicas of the model share, but no copy
         ndim, dim = self.family.ndim, self.family.dim
         self.localiser = (
             Localiser(ndim)
@@ -132,7 +134,7 @@ class PSTN(nn.Module):
             posterior = self.posterior(x)
             scores = logits(self, x, posterior, drawn(self, 1, x))[0]
             kl = None if self.stn else self._weighted_kl(posterior)
-            return scores if kl is None or self.kl_weight == 0 else owe(scores, kl)
+            return scores if kl is None or self.kl_weight == 0 else owe(scores, kl, self.debtor)
         scores, _ = predicted(self, x, still(self) if self.stn else self.noise, _CHUNK)
         return scores
 
@@ -207,6 +209,8 @@ class PSTN(nn.Module):
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x), in units of the prior: (B, crops, dim) means and deviations."""
         given.rows(x, self.family.ndim)
+        if torch.is_inference_mode_enabled():
+            self._size_for_training(x)
         found: Posterior = self.heads(given.features(self.localiser(x), len(x)))
         return found
 
@@ -276,6 +280,13 @@ class PSTN(nn.Module):
 
     def _weighted_kl(self, posterior: Posterior) -> Tensor:
         return checks.between("kl_weight", self.kl_weight, "[0, inf)") * divergence(posterior)
+
+    def _size_for_training(self, x: Tensor) -> None:
+        """Layers without sizes yet would get weights here that can never be trained."""
+        with torch.inference_mode(False):
+            if any(map(is_lazy, [*self.localiser.parameters(), *self.heads.parameters()])):
+                with torch.no_grad(), evaluating(self):
+                    self.posterior(torch.zeros([1, *x.shape[1:]], dtype=x.dtype, device=x.device))
 
     def _size(self, shape: list[int]) -> None:
         with evaluating(self), torch.no_grad():

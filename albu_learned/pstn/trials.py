@@ -80,6 +80,8 @@ def _train(how: How, model: PSTN, x: Tensor, y: Tensor, place: torch.device, bar
     def loss(x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(model.classifier(x), y) if bare else model.loss(x, y, noise)
 
+    if bare and not any(weight.requires_grad for weight in model.classifier.parameters()):
+        return  # it is frozen, and as good as it was
     optimizer = how.optimizer(model)
     noise = torch.Generator().manual_seed(how.seed)
     model.train()
@@ -116,6 +118,20 @@ def _made(how: How, prior: float) -> PSTN:
     return model
 
 
+def _check_apart(model: PSTN, other: PSTN) -> None:
+    """Raises if two models share what is trained: a candidate would begin where the last ended, and
+    have seen what is held out of it. What is frozen may be shared."""
+    own = {id(weight): name for name, weight in model.named_parameters() if weight.requires_grad}
+    for weight in other.parameters():
+        if id(weight) in own:
+            raise ValueError(
+                "`make` must make new networks each time it is called, got a model that shares "
+                f"{own[id(weight)]!r} with the one before, so trials would go on from one another. "
+                "Make the network within it: lambda prior_std: PSTN(network(), "
+                "prior_std=prior_std)."
+            )
+
+
 def _adam(model: PSTN) -> torch.optim.Optimizer:
     """The paper's: torch's defaults, and a decay."""
     return torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=0.01)
@@ -124,7 +140,8 @@ def _adam(model: PSTN) -> torch.optim.Optimizer:
 def training_facts(how: How, prior: float, share: float) -> tuple[dict[str, Any], int]:
     """What else the trials depend on, as far as it can be told; and how many crops there are."""
     with torch.random.fork_rng(devices=[]):
-        model = _made(how, prior)
+        model, other = _made(how, prior), _made(how, prior)
+    _check_apart(model, other)
     parts = [model.classifier, model.localiser, model.family, model.crops, model.samples]
     digest = hashlib.sha256(repr(parts).encode())
     for weight in [model.start, *model.parameters()]:

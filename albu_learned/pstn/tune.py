@@ -22,7 +22,16 @@ from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.data import hold_out
-from albu_learned.fitting import Progress, Sample, device_of, facts_of, folder_of, opened, told
+from albu_learned.fitting import (
+    Progress,
+    Sample,
+    alone,
+    device_of,
+    facts_of,
+    folder_of,
+    opened,
+    told,
+)
 from albu_learned.fitting.sample import groups_of
 from albu_learned.pstn import given
 from albu_learned.pstn.trials import Make, Optimizer, how_to, measured, training_facts
@@ -76,8 +85,7 @@ class Tuned:
         return "\n".join([*lines, "", self.warning] if self.warning else lines)
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@alone()
 def tune(
     make: Make,
     x: Tensor,
@@ -114,7 +122,8 @@ def tune(
         optimizer: a function of the model that makes one; by default Adam, as in the paper.
         measure: "nll" or "accuracy".
         seed: of weights, batches, motions and hold-outs, the same for every candidate.
-        folder: where finished trainings are kept; the same call goes on there.
+        folder: where finished trainings are kept; the same call goes on there. Another network is
+            refused, as far as its layers and first weights tell it.
         device: of the trainings; by default CUDA where there is one.
         progress: True for a bar, or a function of how many trainings are done and how many there
             are.
@@ -168,7 +177,7 @@ def tune(
     best = _best(trials, measure)
     warning = _warning(best, trials, bare, measure)
     if warning is not None:
-        warnings.warn(warning, stacklevel=5)  # of who called PSTN.tune, behind the two decorators
+        warnings.warn(warning, stacklevel=4)  # of who called PSTN.tune, behind the decorator
     return Tuned(best.prior_std, best.kl_weight, measure, tuple(trials), bare, warning)
 
 

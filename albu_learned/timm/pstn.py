@@ -87,6 +87,11 @@ def pstn(
     _check_backbone(backbone)
     moves = family_of(family, cells)
     weight = checks.between("kl_weight", kl_weight, "[0, inf)")
+    if kwargs.get("features_only") or kwargs.get("num_classes") == 0:
+        raise ValueError(
+            "A PSTN must have classes, whose logits train it, got features_only=True or "
+            "num_classes=0. Leave them out; features are those of model.classifier."
+        )
     channels = checks.integer("in_chans", in_chans, 1) * checks.integer("crops", crops, 1)
     inner = timm.create_model(backbone, pretrained=pretrained, in_chans=channels, **kwargs)
     model = BackbonePSTN(inner, in_chans, family=moves, prior_std=prior_std, crops=crops, stn=stn)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ultralytics.models.yolo.classify import ClassificationTrainer
+from ultralytics.nn.modules import Classify
 from ultralytics.utils import DEFAULT_CFG
 
 from albu_learned.ultralytics.host import LOGGER, RANK
@@ -66,6 +67,11 @@ class PSTNTrainer(ClassificationTrainer):
         if isinstance(cfg, Recipe):
             network = copy.deepcopy(cfg["network"])
         model = super().get_model(network, weights, verbose)
+        if not isinstance(model.model[-1], Classify):
+            raise ValueError(
+                "A PSTNTrainer must be given a classifier, such as yolo11n-cls.yaml, got a model "
+                f"that ends with {type(model.model[-1]).__name__}."
+            )
         made = PSTNClassificationModel.around(model, settings, weights)
         if verbose and RANK in (-1, 0):
             told = ", ".join(f"{key} {value}" for key, value in settings.items())

@@ -15,6 +15,7 @@ from ultralytics.nn.tasks import ClassificationModel
 from albu_learned import checks
 from albu_learned.pstn import PSTN, join
 from albu_learned.pstn.named import family_of
+from albu_learned.pstn.predict import evaluating
 
 __all__ = ["PSTNClassificationModel", "Recipe", "check_settings"]
 
@@ -119,4 +120,8 @@ class _Network(nn.Module):
         self.model = [model]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.model[0].network(x)
+        model = self.model[0]
+        if self.training:
+            return model.network(x)
+        with evaluating(model.model):  # which does not know when this evaluates alone
+            return model.network(x)

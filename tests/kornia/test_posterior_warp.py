@@ -60,6 +60,14 @@ def test_what_shows_no_images_points_to_the_marginal():
     assert moved.shape == images.shape
 
 
+def test_images_that_are_normalised_are_refused_where_they_are_looked_at():
+    images, normal = some_images(), K.Normalize(0.45, 0.22)
+    augment = ours(normal, PosteriorWarp(made("looks"), p=1.0), keys=["input"])
+    with pytest.raises(ValueError, match=r"in \[0, 1\] for PosteriorWarp, .* before K.Normalize"):
+        augment(images)
+    ours(normal, PosteriorWarp(made("marginal"), p=1.0), keys=["input"])(images)
+
+
 def test_its_arguments_replace_those_of_the_artifact(tmp_path):
     made("looks", scale=2.0).save_pretrained(tmp_path)
     told = PosteriorWarp(tmp_path, scale=0.5, padding="zeros", box="ellipse", min_visible=0.3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from albu_learned.pstn import diagnose
-from tests.pstn.models import FAMILIES, model, perturbed, rows, seeded
+from tests.pstn.models import CLASSES, FAMILIES, model, perturbed, rows, seeded
 
 
 def of(family=FAMILIES["affine"], deviation=1.0, mean=0.0, **arguments):
@@ -48,6 +48,23 @@ def test_figures_are_means_over_the_images():
     torch.testing.assert_close(found.mean.double(), (mean**2).mean(0) ** 0.5)
     torch.testing.assert_close(found.deviation.double(), deviation.mean(0))
     assert (found.mean > mean.mean(0).abs() + 1e-3).any(), "means tell images apart"
+
+
+def test_it_looks_as_when_it_predicts():
+    """A localiser with batch statistics and dropout, in training."""
+    layers = [torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten()]
+    layers += [torch.nn.LazyLinear(8), torch.nn.Dropout()]
+    made = perturbed(model(localiser=torch.nn.Sequential(*layers))).train()
+    x, y = rows(made.family, 30), torch.arange(30) % CLASSES
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    one, other = (diagnose(made, x, seeded(0), y, warn=False) for _ in range(2))
+    assert torch.equal(one.kl, other.kl)
+    assert one.moved == other.moved
+    assert one.measures == other.measures
+    assert all(part.training for part in made.modules())
+    for name, value in made.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    torch.testing.assert_close(one.kl, made.eval().kl(x))
 
 
 def test_how_far_points_move():

@@ -1,6 +1,7 @@
 """The KL in the losses of loops that are not written for it, against the bound made by hand."""
 
 import copy
+import threading
 import warnings
 import weakref
 
@@ -242,6 +243,52 @@ def test_several_forwards_before_a_loss():
     assert dropped.requires_grad
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_what_several_models_owe_is_added_up(reduction):
+    (one, other), (x, y) = (made(), made()), batch()
+    with torch.no_grad():
+        other.heads.mean.bias.add_(0.5)
+    logits = (one(x) + other(x)) / 2
+    criterion = nn.CrossEntropyLoss(reduction=reduction)
+    total = criterion(logits, y)
+    with torch.no_grad():
+        kl = one.kl(x) + other.kl(x)
+        kl = kl.mean() if reduction == "mean" else kl.sum() if reduction == "sum" else kl
+        torch.testing.assert_close(total, criterion(logits, y) + kl)
+    total.sum().backward()
+
+
+def test_replicas_of_a_model_are_one_and_copies_are_others():
+    net, (x, y) = made(), batch()
+    twin = copy.copy(net)  # as nn.DataParallel makes replicas
+    logits = torch.cat([net(x), twin(x)])
+    total = nn.CrossEntropyLoss()(logits, y.repeat(2))
+    with torch.no_grad():
+        wanted = F.cross_entropy(logits, y.repeat(2)) + net.kl(x).mean()
+        torch.testing.assert_close(total, wanted)
+    total.backward()
+    assert copy.deepcopy(net).debtor is not net.debtor
+
+
+def test_trainings_in_threads_do_not_disturb_each_other():
+    errors = []
+
+    def train():
+        try:
+            net, (x, y) = made(), batch()
+            for _ in range(30):
+                nn.CrossEntropyLoss()(net(x), y).backward()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=train) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+
+
 def test_evaluation_and_forwards_without_gradients_owe_nothing():
     net, (x, y) = made(), batch()
     with torch.no_grad():
@@ -319,11 +366,35 @@ def added(net, x, y, loss, plain):
         return float((total - plain(logits.detach(), y)) / net.kl(x).mean())
 
 
-def test_a_sum_within_a_module_gets_a_sum_of_the_kl():
+class Distilled(nn.Module):
+    """A mean that is made of a sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.KLDivLoss(reduction="sum")
+
+    def forward(self, a, b):
+        return self.inner(a.log_softmax(1), F.one_hot(b, CLASSES).to(a)) / len(a)
+
+
+def test_a_module_says_whether_its_loss_is_a_sum():
     net, (x, y) = made(), batch()
     for reduction, expected in (("mean", 1), ("sum", len(x))):
-        loss = Half(reduction)
+        loss = nn.CrossEntropyLoss(reduction=reduction)
         assert added(net, x, y, loss, loss) == pytest.approx(expected)
+    for loss in (Distilled(), Half("sum")):
+        name = type(loss.inner).__name__
+        with pytest.raises(RuntimeError, match=f"in {type(loss).__name__} {name} is a sum.*mean"):
+            loss(net(x), y)
+        loss.reduction = "sum" if isinstance(loss, Half) else "mean"
+        expected = len(x) if isinstance(loss, Half) else 1
+        assert added(net, x, y, loss, loss) == pytest.approx(expected)
+    loss = Half("mean")
+    assert added(net, x, y, loss, loss) == pytest.approx(1)
+
+
+def test_sums_are_joined_by_hand():
+    net, (x, y) = made(), batch()
 
     def joined(logits, y):
         return join(F.cross_entropy(logits, y, reduction="sum"), logits, "sum")

@@ -346,6 +346,21 @@ def test_weights_of_another_prior_are_refused():
     made.half().load_state_dict(model(prior_std=0.1).state_dict())
 
 
+def test_a_first_look_in_inference_mode_leaves_it_trainable():
+    made = al.PSTN(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)))
+    x = rows(made.family)
+    with torch.inference_mode():
+        made.predict(x)
+    made.loss(x, labels(), seeded(0)).backward()
+    assert all(part.grad is not None for part in made.parameters())
+
+
+def test_other_channels_are_refused():
+    made = al.PSTN(torch.nn.Flatten(), example=(3, 8, 8))
+    with pytest.raises(ValueError, match=r"`x` must have 3 channels.*got 1"):
+        made.posterior(torch.rand(2, 1, 8, 8))
+
+
 def test_mixed_precision():
     made = perturbed(model())
     x = rows(made.family)

@@ -135,7 +135,7 @@ def test_the_measures_are_those_of_the_rows_that_were_not_trained_on():
     held = torch.tensor([tuple(row.flatten().tolist()) not in seen for row in x])
     assert 0 < held.sum() < len(x)
     assert set(groups[held].tolist()).isdisjoint(groups[~held].tolist())
-    _, model, bare = made  # the first tells a folder which model it is of
+    *_, model, bare = made  # those before tell a folder which model it is of
     for network, trial in ((model, found.trials[0]), (bare.classifier, found.bare)):
         with torch.no_grad():
             scores = network.eval()(x[held]).log_softmax(dim=1)
@@ -164,6 +164,29 @@ def test_the_bare_classifier_is_trained_like_any_other():
     )
     assert found.bare.nll == pytest.approx(wanted, rel=1e-5)
     assert (found.bare.prior_std, found.bare.kl_weight) == (0, 0)
+
+
+def test_candidates_that_share_a_network_are_refused():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, CLASSES))
+
+    def shared(std):
+        return al.PSTN(network, FAMILIES["affine"], std)
+
+    with pytest.raises(ValueError, match=r"`make` must make new networks.*'classifier.1.weight'"):
+        tuned(made=shared)
+    for weight in network.parameters():
+        weight.requires_grad_(False)  # as of a backbone that is not trained
+    tuned(made=shared, steps=1)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16), torch.no_grad],
+)
+def test_what_is_set_around_it_changes_nothing(around):
+    with around():
+        found = tuned()
+    assert found == tuned()
 
 
 def test_several_crops_have_no_bare_classifier():
@@ -217,9 +240,10 @@ def test_it_goes_on_where_it_was(tmp_path):
         return make(std)
 
     assert tuned(tmp_path, counted, holdouts=2) == whole
-    assert made == [0.05, 0.2, 0.2, 0.05, 0.05]  # one to know the model by; bare ones in the end
+    # Two to know the model by, and that they are apart; bare ones in the end.
+    assert made == [0.05, 0.05, 0.2, 0.2, 0.05, 0.05]
     assert tuned(tmp_path, counted, holdouts=2) == whole
-    assert len(made) == 6
+    assert len(made) == 8
     more = tuned(tmp_path, counted, holdouts=2, prior_std=[0.05, 0.2, 0.3])
     assert more.trials[:2] == whole.trials
 

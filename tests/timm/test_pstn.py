@@ -106,6 +106,9 @@ def test_it_is_a_model_of_timm():
     two = made(crops=2)
     assert two.eval()(batch()[0]).shape == (6, 3)
     assert made(stn=True).heads.deviation is None
+    for how in ({"features_only": True}, {"num_classes": 0}):
+        with pytest.raises(ValueError, match="A PSTN must have classes"):
+            made(**how)
 
 
 def test_transformers_keep_their_own_settings():

@@ -99,6 +99,22 @@ def test_it_predicts_the_mean_over_motions():
     assert shown(items) == loss
 
 
+def test_a_prediction_in_training_changes_nothing():
+    net, x = made().train(), batch()["img"]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    found = net.pstn.predict(x, generator=torch.Generator().manual_seed(0))
+    assert net.model[-1].training
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    again = net.eval().pstn.predict(x, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found, again)
+
+
+def test_a_detector_is_no_classifier(data, tmp_path):
+    with pytest.raises(ValueError, match=r"such as yolo11n-cls.yaml, .* ends with Detect"):
+        train(YOLO("yolo11n.yaml"), data, tmp_path)
+
+
 def test_it_is_in_the_tree_of_modules_once_and_copies_are_whole():
     net, given = made().eval(), batch()
     names = list(net.state_dict())

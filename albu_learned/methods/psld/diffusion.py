@@ -17,7 +17,7 @@ from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.artifact import About
-from albu_learned.fitting import Progress, folder_of
+from albu_learned.fitting import Progress, alone, folder_of
 from albu_learned.methods.psld import fit as fitting
 from albu_learned.methods.psld import folder, words
 from albu_learned.methods.psld.components import (
@@ -114,6 +114,7 @@ class LatentDiffusion:
         return model.to(device, dtype)
 
     @classmethod
+    @alone()
     def fit(
         cls,
         images: Any,
