@@ -69,7 +69,10 @@ def test_a_killed_fit_goes_on_and_ends_as_one_in_python(digits, tmp_path):
     assert (kept.about, kept.arguments()) == (whole.about, whole.arguments())
     assert kept.about.classes == ["zero", "one", "two"]
     lines = done.stdout.splitlines()
-    assert lines[0] == "Fitting ThetaWarp to digits: 39 images to learn from, 3 classes."
+    assert lines[0] == (
+        "Fitting ThetaWarp to digits: 39 images to learn from, 3 classes. 15 others are left to be "
+        "tested on, as `compare` leaves them: --test-share 0 learns from all."
+    )
     assert whole.summary() in done.stdout
     assert "![What it does to samples](preview.png)" in (out / "README.md").read_text()
     assert shown(out / "preview.png").std() > 0.1
@@ -114,6 +117,20 @@ def test_options_reach_the_fit_and_the_preview_draws_series(waves, tmp_path, mon
         assert result.exit_code == 0, result.output
         assert shown(tmp_path / "new" / "a.png").std() > 0.05
     assert (out / "preview.png").read_bytes() == before
+
+
+def test_a_share_of_0_learns_from_all(digits, tmp_path, monkeypatch):
+    collected = []
+
+    def watched(data, *_):
+        collected.append((len(data.train), len(data.test)))
+        raise KeyboardInterrupt  # nobody needs the fit itself
+
+    monkeypatch.setattr(theta_warp, "collect", watched)
+    given = ["fit", "theta-warp", str(digits), "-o", str(tmp_path / "w"), *OPTIONS]
+    done = run(*given, "--test-share", "0")
+    assert collected == [(54, 0)]
+    assert done.stdout.splitlines()[0].endswith("54 images to learn from, 3 classes.")
 
 
 def test_most_of_0_is_all(digits, tmp_path, monkeypatch):

@@ -48,12 +48,20 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
         ],
         image_size: Annotated[
             int | None,
-            option(min=1, help="The side of images, to which files are cropped; or of crops."),
+            option(
+                min=1,
+                help="The side of images, to which files are cropped (64 at most if left out); "
+                "or of crops.",
+            ),
         ] = None,
         groups: Annotated[
             Path | None, option(help="CSV with image,group: partners are of other groups.")
         ] = None,
         kind: Annotated[str | None, option(help="images or series, for arrays in doubt.")] = None,
+        test_share: Annotated[
+            float | None,
+            option(help="Of data without a test part, 0.3 as in compare; 0 to learn from all."),
+        ] = None,
         seed: Annotated[int, option(min=0, help="Of every random choice.")] = 0,
         device: Annotated[str | None, option(help="cpu or cuda; CUDA where there is one.")] = None,
         pairs: Annotated[str | None, option(help="neighbours, random or all, of a class.")] = None,
@@ -143,12 +151,14 @@ def run_fit(options: Mapping[str, Any], say: Say) -> None:
         return diffusion.run_fit(data, out, chosen, say)
     name, method = _fittable(asked)
     opening = {key: given.pop(key) for key in ("image_size", "groups", "kind")}
+    if (share := given.pop("test_share")) is not None:
+        opening["test_share"] = share
     chosen = _chosen(given, name, method)
     preview.new_figure(1, 1)  # without matplotlib there is no need to begin
     opened = classified(open_data(data, **opening), data)
     say(
         f"Fitting {method.__name__} to {opened.name}: {len(opened.train):,} {_rows(opened)} to "
-        f"learn from, {len(opened.classes)} classes."
+        f"learn from, {len(opened.classes)} classes.{_left_out(opened)}"
     )
     size = ("shape", "Here that is --image-size, such as --image-size 64.")
     made = fitted(lambda: method.fit(opened, folder=out, **chosen), out, size, say)
@@ -206,6 +216,15 @@ def _cells(text: str) -> int | tuple[int, ...]:
             f"`cells` must be columns,rows such as 4,4, or one number for series, got {text!r}."
         )
     return numbers if len(numbers) == 2 else numbers[0]
+
+
+def _left_out(data: Data) -> str:
+    if not data.split or not len(data.test):
+        return ""
+    return (
+        f" {len(data.test):,} others are left to be tested on, as `compare` leaves them: "
+        "--test-share 0 learns from all."
+    )
 
 
 def _rows(data: Data) -> str:

@@ -168,7 +168,12 @@ def _source(
                 "`kind`, `groups` and `test_share` must be left out for data that are open. Give "
                 "them to open_data."
             )
+        if isinstance(data, Data) and not len(data.test):
+            raise ValueError(
+                "`data` must have something to test on, got none. Open them without test_share=0."
+            )
         return Source(data.path, opened=data)
+    checks.between("test_share", test_share, "(0, 1)")
     # Absolute, for workers elsewhere; and so that the folder may be left.
     named = None if groups is None else os.path.abspath(groups)
     return Source(os.path.abspath(data), kind, named, test_share)

@@ -98,9 +98,11 @@ def open_arrays(
         train, test, given = _split(files, kind, image_size, groups, test_share)
     else:
         train, test, given = _given(files, kind, image_size, groups)
-    check_classes(train.labels, test.labels, given, repr(str(path)))
+    split = parts[0] == _WHOLE
+    tested = test.labels if test_share or not split else None
+    check_classes(train.labels, tested, given, repr(str(path)))
     name = path.name if path.is_dir() else path.stem
-    return Data(name, train.form.kind, given, train, test, train.form.shape, str(path))
+    return Data(name, train.form.kind, given, train, test, train.form.shape, str(path), split)
 
 
 class _Files:

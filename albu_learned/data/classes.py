@@ -50,20 +50,21 @@ def names(given: npt.NDArray[Any] | None, labels: Sequence[Tensor], where: str) 
     return found
 
 
-def check_classes(train: Tensor, test: Tensor, classes: Sequence[str], where: str) -> None:
-    """Raises unless there are two classes, and rows of each in both parts."""
-    for part, labels in (("train", train), ("test", test)):
+def check_classes(train: Tensor, test: Tensor | None, classes: Sequence[str], where: str) -> None:
+    """Raises unless there are two classes, and rows of each in both parts, if there are two."""
+    parts = {"train": train, **({} if test is None else {"test": test})}
+    for part, labels in parts.items():
         if not len(labels):
             raise ValueError(f"The {part} part of {where} must have rows, but is empty.")
     if len(classes) < 2:
         raise ValueError(
             f"{where} must have at least two classes, got {len(classes)} ({list(classes)})."
         )
-    for part, labels in (("train", train), ("test", test)):
+    for part, labels in parts.items():
         counts = torch.bincount(labels, minlength=len(classes))
         missing = [repr(name) for name, n in zip(classes, counts, strict=True) if not n]
         if missing:
             raise ValueError(
-                f"Every class of {where} must have rows in train and in test, but {part} has none "
-                f"of {listed(missing)}. Add rows of it, or take the class out."
+                f"Every class of {where} must have rows in {' and in '.join(parts)}, but {part} "
+                f"has none of {listed(missing)}. Add rows of it, or take the class out."
             )

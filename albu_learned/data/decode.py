@@ -15,7 +15,7 @@ from torch import Tensor
 from albu_learned.data.files import listed
 from albu_learned.data.pictures import opened
 
-__all__ = ["alike", "native", "squares", "unreadable"]
+__all__ = ["alike", "native", "squares", "unreadable", "usual_size"]
 
 THREADS = min(8, os.cpu_count() or 1)
 
@@ -31,6 +31,22 @@ def squares(paths: Sequence[Path], size: int) -> Tensor:
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(put, range(len(paths))))  # a list, so that errors are raised here
     return result
+
+
+def usual_size(paths: Sequence[Path], most: int) -> int:
+    """The largest of the shorter sides, that none is enlarged; no more than `most`. What cannot be
+    opened is left to `unreadable`."""
+    _pillow()
+    largest = 0
+    for path in paths:
+        try:
+            with opened(path) as file:
+                largest = max(largest, min(file.size))
+        except Exception:  # a broken file makes Pillow raise anything
+            continue
+        if largest >= most:
+            break
+    return min(largest, most) or most
 
 
 def alike(paths: Sequence[Path], longest: int) -> Tensor:

@@ -24,7 +24,7 @@ from albu_learned.data.split import test_part
 
 __all__ = ["FolderRows", "open_folder"]
 
-SIZE = 64  # of images, unless another is asked for
+SIZE = 64  # of images at most, unless another is asked for
 _TEST = ("test", "val", "valid")
 
 
@@ -70,7 +70,6 @@ class FolderRows(Rows):
 
 def open_folder(root: Path, image_size: int | None, groups: Any, test_share: float) -> Data:
     """The data set in a folder."""
-    size = SIZE if image_size is None else image_size
     there = [part for part in _TEST if (root / part).is_dir()]
     if (root / "train").is_dir() != bool(there):
         raise ValueError(
@@ -78,15 +77,17 @@ def open_folder(root: Path, image_size: int | None, groups: Any, test_share: flo
             f"these but one folder a class, got {[folder.name for folder in folders_in(root)]}."
         )
     if there:
-        train, test, classes = _given(root, there[0], size, groups)
+        train, test, classes = _given(root, there[0], image_size, groups)
     else:
-        train, test, classes = _split(root, size, groups, test_share)
-    check_classes(train.labels, test.labels, classes, repr(str(root)))
-    return Data(root.name, "images", classes, train, test, (3, size, size), str(root))
+        train, test, classes = _split(root, image_size, groups, test_share)
+    tested = test.labels if there or test_share else None
+    check_classes(train.labels, tested, classes, repr(str(root)))
+    shape = (3, train.size, train.size)
+    return Data(root.name, "images", classes, train, test, shape, str(root), split=not there)
 
 
 def _given(
-    root: Path, name: str, size: int, groups: Any
+    root: Path, name: str, image_size: int | None, groups: Any
 ) -> tuple[FolderRows, FolderRows, tuple[str, ...]]:
     train, train_labels, classes = _classes(root / "train")
     test, test_labels, others = _classes(root / name)
@@ -100,6 +101,7 @@ def _given(
     if groups is not None:
         found = grouping.of_images(groups, [*train, *test], root)
         both = grouping.without_leak(found[: len(train)], found[len(train) :], repr(str(root)))
+    size = image_size or decode.usual_size(train, SIZE)
     return (
         FolderRows(train, root, size, train_labels, both[0]),
         FolderRows(test, root, size, test_labels, both[1]),
@@ -108,12 +110,13 @@ def _given(
 
 
 def _split(
-    root: Path, size: int, groups: Any, test_share: float
+    root: Path, image_size: int | None, groups: Any, test_share: float
 ) -> tuple[FolderRows, FolderRows, tuple[str, ...]]:
     paths, labels, classes = _classes(root)
     if groups is not None:
         groups = grouping.numbered(grouping.of_images(groups, paths, root))
     held = test_part(labels, groups, test_share, classes, repr(str(root)))
+    size = image_size or decode.usual_size(paths, SIZE)
 
     def part(mask: Tensor) -> FolderRows:
         own = [path for path, taken in zip(paths, mask.tolist(), strict=True) if taken]

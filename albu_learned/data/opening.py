@@ -42,13 +42,14 @@ def open_data(
     Args:
         path: a .npz file or a folder of .npy files; a folder of images by class; series of the UCR
             archive; or a data.yaml of YOLO. Of train, test and val folders, val is ignored.
-        image_size: the side of square images: files are cropped to it (64 unless given), arrays are
-            resized to it (or keep their size). For images by class alone.
+        image_size: the side of square images: files are cropped to it (unless given 64, or less
+            where all are smaller), arrays are resized to it (or keep their size). For images by
+            class alone.
         kind: "images", "series" or "detection", where the path leaves a doubt.
         groups: which rows are of one patient or scene: a CSV file with the columns `image` and
             `group` for image files, one value a row for arrays x and y. Arrays may hold them too.
         test_share: of every class, where the data set has no parts of its own. The split is always
-            the same.
+            the same. 0 leaves nothing for testing: for a fit of which no test will be made.
 
     Raises:
         FileNotFoundError: there is no such path, or a file that belongs to it is missing.
@@ -60,7 +61,7 @@ def open_data(
         raise ValueError(f'`kind` must be "images", "series", "detection" or None, got {kind!r}.')
     if image_size is not None:
         image_size = checks.integer("image_size", image_size, 1)
-    test_share = checks.between("test_share", test_share, "(0, 1)")
+    test_share = checks.between("test_share", test_share, "[0, 1)")
     place = Path(os.path.abspath(path))
     if not place.exists():
         raise FileNotFoundError(

@@ -63,6 +63,7 @@ class Data:
         test: what is read once everything has been learned.
         shape: (C, H, W) or (C, T), of each row.
         path: absolute, where the data set lies.
+        split: whether it had no parts of its own.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Data:
     test: Rows
     shape: tuple[int, ...]
     path: str
+    split: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,11 +55,14 @@ def hold_out(
 def test_part(
     labels: Tensor, groups: Tensor | None, share: float, classes: Sequence[str], where: str
 ) -> Tensor:
-    """The rows of a data set without parts of its own that are for testing, always the same.
+    """The rows of a data set without parts of its own that are for testing, always the same; none
+    for a share of 0.
 
     Raises:
         ValueError: a class is of one group alone, so that none of it could be for testing.
     """
+    if share == 0:
+        return torch.zeros(len(labels), dtype=torch.bool)
     if groups is not None:
         pairs = np.unique(torch.stack([labels, groups], dim=1).numpy(), axis=0)
         counts = np.bincount(pairs[:, 0], minlength=len(classes))

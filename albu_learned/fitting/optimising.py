@@ -4,7 +4,7 @@ that diverged, and what of an optimizer is kept to go on from."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -25,11 +25,16 @@ def alone() -> Iterator[None]:
         yield
 
 
-def in_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
+@contextmanager
+def in_precision(precision: str, device: torch.device) -> Iterator[None]:
     """In which a loss is computed: "bfloat16" or "float16" mixed with "float32", or that alone."""
     if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, precision))
+        yield
+        return
+    with torch.autocast(device.type, dtype=getattr(torch, precision)):
+        yield
+    # Within another autocast torch keeps the weights as they were cast: a step later they differ.
+    torch.clear_autocast_cache()
 
 
 def diverged(loss: float, step: int, learning_rate: float) -> ValueError:

@@ -2,11 +2,13 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 import albu_learned as al
 from albu_learned.comparison import compare, prepare, set_up
+from albu_learned.data import open_data
 from tests import toys
 from tests.cases import shifted
 from tests.comparison import toy_data
@@ -64,6 +66,14 @@ def test_classes_of_the_data(tmp_path, labels, message):
     arrays = files.parts() | dict(zip(("train_y", "test_y"), labels, strict=True))
     path = files.npz(tmp_path / "toys.npz", **arrays)
     assert "toys.npz" in refused(tmp_path, message, path)
+
+
+def test_nothing_to_test_on(tmp_path):
+    pixels = np.random.randint(0, 255, (12, 8, 8), np.uint8)
+    np.savez(tmp_path / "toys.npz", x=pixels, y=np.arange(12) % 2)
+    path = tmp_path / "toys.npz"
+    refused(tmp_path, r"`test_share` must be in \(0, 1\), got 0", path, test_share=0)
+    refused(tmp_path, "must have something to test on", open_data(path, test_share=0))
 
 
 @pytest.mark.parametrize("part", ["train", "test"])

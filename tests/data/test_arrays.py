@@ -126,6 +126,8 @@ def test_a_split_of_our_own(written):
     )
     assert data.test.labels.tolist() == y[data.test.at.numpy()].tolist()
     assert len(open_data(path, test_share=0.5).test) == 20
+    whole = open_data(path, test_share=0)
+    assert (len(whole.train), len(whole.test), whole.split) == (40, 0, True)
 
 
 @pytest.mark.parametrize("given", ["file", "argument"])

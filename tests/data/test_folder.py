@@ -23,16 +23,52 @@ def first_pixels(rows):
 def test_a_folder_with_parts(tmp_path, part):
     data = open_data(cases.folder(tmp_path / "toy", ("train", part)))
     assert (data.name, data.kind, data.classes) == ("toy", "images", ("ant", "bee"))
-    assert data.shape == (3, 64, 64)
+    assert data.shape == (3, 8, 8), "none is enlarged"
+    assert not data.split
     assert data.path == str(tmp_path / "toy")
     assert data.train.labels.tolist() == data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
     read = data.train.read(torch.tensor([5, 0, 5, 1]))
-    assert (read.shape, read.dtype) == ((4, 3, 64, 64), torch.uint8)
+    assert (read.shape, read.dtype) == ((4, 3, 8, 8), torch.uint8)
     assert first_pixels(read) == [[20, 1, 7], [0, 0, 7], [20, 1, 7], [10, 0, 7]]
-    assert data.test.read(torch.tensor([], dtype=torch.int64)).shape == (0, 3, 64, 64)
+    assert data.test.read(torch.tensor([], dtype=torch.int64)).shape == (0, 3, 8, 8)
     assert open_data(tmp_path / "toy", image_size=5, kind="images").shape == (3, 5, 5)
     data.train.check()
     data.test.check()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"),
+    [([(20, 12), (9, 30)], 12), ([(20, 12), (300, 200), (5, 5)], 64), ([(64, 80)], 64)],
+)
+def test_the_usual_size_is_that_of_the_largest_and_64_at_most(tmp_path, sizes, side):
+    for k, name in enumerate(("ant", "bee")):
+        for i, size in enumerate(sizes):
+            cases.picture(tmp_path / "train" / name / f"{i}.png", size=size)
+        cases.picture(tmp_path / "test" / name / "0.png", size=(100, 100))
+        (tmp_path / "train" / name / f"a{k}.png").write_bytes(b"no image")
+    data = open_data(tmp_path)
+    assert data.shape == (3, side, side)
+    with pytest.raises(ValueError, match=r"must be readable, but .*a0.png"):
+        data.train.check()
+    for name in ("ant", "bee"):
+        for path in (tmp_path / "train" / name).iterdir():
+            path.write_bytes(b"no image")
+    assert open_data(tmp_path).shape == (3, 64, 64)
+
+
+def test_without_a_share_for_testing_all_are_learned_from(tmp_path):
+    root = cases.folder(tmp_path / "toy", ("",), each=4)
+    data = open_data(root, test_share=0)
+    assert (len(data.train), len(data.test), data.split) == (8, 0, True)
+    assert data.train.labels.tolist() == [0] * 4 + [1] * 4
+    assert open_data(root).split
+    cases.folder(tmp_path / "parts")
+    assert len(open_data(tmp_path / "parts", test_share=0).test) == 6, "it has a part of its own"
+    (root / "cat").mkdir()
+    cases.picture(root / "cat" / "0.png")
+    assert len(open_data(root, test_share=0).train) == 9
+    with pytest.raises(ValueError, match=r"must have rows in train and in test, .*'cat'"):
+        open_data(root)
 
 
 def test_val_is_ignored_beside_test(tmp_path):

@@ -38,7 +38,7 @@ def test_nothing_that_is_known(tmp_path):
         ),
         ({"image_size": 0}, ValueError, "`image_size` must be an integer >= 1, got 0"),
         ({"image_size": 4.5}, TypeError, "`image_size` must be an integer"),
-        ({"test_share": 1}, ValueError, r"`test_share` must be in \(0, 1\), got 1"),
+        ({"test_share": 1}, ValueError, r"`test_share` must be in \[0, 1\), got 1"),
     ],
 )
 def test_arguments(tmp_path, arguments, error, message):

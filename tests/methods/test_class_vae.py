@@ -428,8 +428,32 @@ def test_groups_are_held_out_whole():
     alone = fitting_sample(images, labels, labels)  # one group a class
     held, why = choices.held_out(alone, Settings())
     assert not held.any()
+    assert why == "there is one group of each class"
     vae = al.ClassVAE.fit(images, labels, groups=labels, **QUICK)
     assert "none held out" in vae.about.data
+
+
+def test_a_rare_class_alone_shares_with_the_next_rarest():
+    images, labels = digits(9, 3)
+    keep = torch.ones(len(labels), dtype=torch.bool)
+    keep[(labels == 0).nonzero()[2:]] = False
+    keep[(labels == 2).nonzero()[7:]] = False
+    sample = choices.by_class(fitting_sample(images[keep], labels[keep], None))
+    assert choices.members_of(sample, Settings(few="merge")) == [[1], [0, 2]]
+    assert choices.members_of(sample, Settings(few="keep")) == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "around", [torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)]
+)
+def test_what_is_set_around_a_fit_changes_nothing(around, precision):
+    how = {**QUICK, "steps": 30, "precision": precision}
+    wanted = al.ClassVAE.fit(*digits(9, 2), **how)
+    with around():
+        found = al.ClassVAE.fit(*digits(9, 2), **how)
+    for name, tensor in wanted.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor), name
 
 
 def fitting_sample(images, labels, groups):

@@ -52,7 +52,10 @@ def members_of(sample: Sample, how: Settings) -> list[list[int]]:
         )
     if not rare or how.few == "keep":
         return [[label] for label in present]
-    return [[label] for label in present if label not in rare] + [rare]
+    if len(rare) == 1 < len(present):  # a network alone with it would not be shared
+        rest = [label for label in present if label not in rare]
+        rare.append(min(rest, key=lambda label: int(counts[label])))
+    return [[label] for label in present if label not in rare] + [sorted(rare)]
 
 
 def latent_of(sample: Sample) -> int:
@@ -82,4 +85,5 @@ def held_out(sample: Sample, how: Settings, asked: bool = True) -> tuple[Tensor,
         held = hold_out(sample.labels, sample.groups, how.validation, generator)
     except ValueError:
         return none, "no choice of whole groups has every class on both sides"
-    return held, "" if held.any() else "there is one image of each class"
+    of_each = "image" if sample.groups is None else "group"
+    return held, "" if held.any() else f"there is one {of_each} of each class"

@@ -179,7 +179,8 @@ class ClassVAE(Generate):
         Args:
             images: (N, C, H, W), float in [0, 1] or uint8, as a tensor or an array; a Dataset of
                 (image, label) or a DataLoader; or the path of a data set (see
-                `albu_learned.data.open_data`), of which the training part is read.
+                `albu_learned.data.open_data`), of which the training part is read; of one without
+                parts seven tenths of each class, unless it is opened with test_share=0.
             labels: (N,) class numbers, where images do not bring their own.
             network: see the class; None: "dense" for sides of up to 32 pixels, "convolutional" for
                 larger ones.

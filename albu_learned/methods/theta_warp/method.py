@@ -143,7 +143,8 @@ class ThetaWarp(FamilyWarp):
         Args:
             images: (N, C, H, W), float in [0, 1] or uint8, or series (N, C, T), as a tensor or an
                 array; a Dataset of (image, label) or a DataLoader; or the path of a data set (see
-                `albu_learned.data.open_data`), of which the training part is read.
+                `albu_learned.data.open_data`), of which the training part is read; of one without
+                parts seven tenths of each class, unless it is opened with test_share=0.
             labels: (N,) class numbers, where images do not bring their own.
             family: what moves, or the cells of an `AffineCPAB`; by default (4, 4), for series 10.
             pairs: of a class: each image with "random" others, its nearest "neighbours" or "all".
