@@ -99,7 +99,7 @@ class PSTN(nn.Module):
         example: Tensor | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.classifier = given.module("classifier", classifier, "torchvision's resnet18()")
+        classifier = given.module("classifier", classifier, "torchvision's resnet18()")
         self.family = checked(Affine() if family is None else family)
         self.prior_std = given.prior_std(prior_std)
         self.samples = checks.integer("samples", samples, 1)
@@ -114,6 +114,7 @@ class PSTN(nn.Module):
             else given.module("localiser", localiser, "a network that ends with nn.Flatten()")
         )
         self.heads = Heads(self.crops, dim, self.stn)
+        self.classifier = classifier  # the last, whose head timm takes the last parameters for
         factor = self.prior_std * self.family.smooth
         self.pace = pace_of_prior(self.family, factor)
         self.most = wildest(self.pace, self.prior_std)

@@ -103,6 +103,8 @@ def test_it_is_a_model_of_timm():
     net.reset_classifier(7)
     assert net.num_classes == 7
     assert net.eval()(torch.rand(2, 1, 32, 32)).shape == (2, 7)
+    *_, weight, bias = net.named_parameters()  # which `--clip-mode agc` leaves out
+    assert [weight[0], bias[0]] == ["classifier.fc.weight", "classifier.fc.bias"]
     two = made(crops=2)
     assert two.eval()(batch()[0]).shape == (6, 3)
     assert made(stn=True).heads.deviation is None
