@@ -61,13 +61,16 @@ class Localiser(nn.Module):
             nn.ReLU(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def check(self, x: Tensor) -> None:
+        """Raises if it has learned to look at other channels."""
         weight = self.get_parameter("layers.0.weight")
         if not is_lazy(weight) and x.shape[1] != weight.shape[1]:
             raise ValueError(
                 f"`x` must have {weight.shape[1]} channels, as what this localiser has seen first "
                 f"(or as `example`), got {x.shape[1]}."
             )
+
+    def forward(self, x: Tensor) -> Tensor:
         most = _MOST[self.ndim]
         if max(x.shape[2:]) > most:
             size = [min(side, most) for side in x.shape[2:]]

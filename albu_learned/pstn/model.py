@@ -210,8 +210,11 @@ class PSTN(nn.Module):
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x), in units of the prior: (B, crops, dim) means and deviations."""
         given.rows(x, self.family.ndim)
-        if torch.is_inference_mode_enabled():
-            self._size_for_training(x)
+        if not torch.compiler.is_compiling():
+            if isinstance(self.localiser, Localiser):
+                self.localiser.check(x)
+            if torch.is_inference_mode_enabled():
+                self._size_for_training(x)
         found: Posterior = self.heads(given.features(self.localiser(x), len(x)))
         return found
 
