@@ -16,8 +16,6 @@ LINE = "0 0.5 0.5 0.3 0.3\n"
 def pool_of(root, images, lines=None, form=".png", variants=2, **how):
     """A data set of pictures, (H, W) or (H, W, 3) arrays, and a pool of variants of each. The
     folder of the pool, and the files of the pictures."""
-    from tests.synth import sets
-
     files = []
     for number, pixels in enumerate(images):
         file = root / "set" / "images" / "train" / f"{number}{form}"
@@ -33,9 +31,16 @@ def pool_of(root, images, lines=None, form=".png", variants=2, **how):
         files.append(file)
     keys = {"train": "images/train", "val": "images/train", "names": ["thing", "other"]}
     (root / "set" / "data.yaml").write_text(yaml.safe_dump(keys))
+    again(root, variants, **how)
+    return root / "pool", files
+
+
+def again(root, variants=2, **how):
+    """Variants of the data set as it is now."""
+    from tests.synth import sets
+
     given = {"threads": 1, "progress": False, **how}
     write_variants(root / "set" / "data.yaml", sets.method(), root / "pool", variants, **given)
-    return root / "pool", files
 
 
 def scenes(count=4, size=(32, 48), seed=0, grey=False, bits=8):

@@ -54,7 +54,10 @@ def test_a_fit_ends_with_a_picture_and_a_summary(digits, tmp_path, monkeypatch):
     result = fit(digits, tmp_path / "v", "--seed", "3")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0] == "Fitting ClassVAE to digits: 42 images to learn from, 3 classes."
+    assert lines[0] == (
+        "Fitting ClassVAE to digits: 42 images to learn from, 3 classes. 18 others are left to be "
+        "tested on, as `compare` leaves them: --test-share 0 learns from all."
+    )
     vae = al.load(tmp_path / "v")
     assert vae.summary() in result.stdout
     assert "![What it does to samples](preview.png)" in (tmp_path / "v" / "README.md").read_text()

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["EXTENSIONS", "content", "contents", "folders_in", "images_below", "is_image"]
-__all__ += ["listed"]
+__all__ = ["EXTENSIONS", "OTHERS", "content", "contents", "folders_in", "images_below"]
+__all__ += ["is_image", "listed"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+OTHERS = (".avif", ".dng", ".heic", ".heif", ".jp2", ".mpo")  # that Ultralytics reads, and we not
 
 
-def is_image(path: Path) -> bool:
+def is_image(path: Path, extensions: Sequence[str] = EXTENSIONS) -> bool:
     """Whether the name is an image's. Hidden files are none: archives of a Mac are full of them."""
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    return path.suffix.lower() in extensions and not path.name.startswith(".")
 
 
-def images_below(folder: Path) -> list[Path]:
+def images_below(folder: Path, extensions: Sequence[str] = EXTENSIONS) -> list[Path]:
     """Every image in a folder and in its folders, in the same order on every machine."""
-    found = []
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(here, name) for name in names if is_image(Path(name))]
+    found = [path for path in _below(folder) if is_image(path, extensions)]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _below(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The files in a folder and in its folders; links are followed, but not in circles."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    _, folders, names = next(os.walk(folder), ("", [], []))
+    yield from (folder / name for name in names)
+    for name in folders:
+        if not name.startswith("."):
+            yield from _below(folder / name, (*above, real))
 
 
 def folders_in(folder: Path) -> list[Path]:

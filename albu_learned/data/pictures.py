@@ -35,6 +35,8 @@ def decoded(content: bytes) -> Pixels:
             grey = file.format == "PNG" and content[25] == _GREY
     except Exception as error:  # a broken file makes Pillow's decoders raise anything
         reason = str(error).removesuffix(".") or type(error).__name__
+        if type(error).__name__ == "UnidentifiedImageError":
+            reason = "no known image format"  # its own words name a place in memory
         raise ValueError(f"cannot be read as an image ({reason})") from error
     return _by_opencv(content, grey)
 

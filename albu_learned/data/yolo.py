@@ -6,6 +6,7 @@ Label files lie in a folder `labels` beside the folder `images`; an image withou
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from albu_learned.data import groups as grouping
 from albu_learned.data import label_file
-from albu_learned.data.files import images_below, is_image, listed
+from albu_learned.data.files import EXTENSIONS, images_below, is_image, listed
 from albu_learned.data.rows import Boxes
 
 __all__ = ["FILE", "Reader", "open_boxes"]
@@ -70,7 +71,7 @@ class Reader:
     def __init__(self, file: Path, missing: list[Path] | None = None) -> None:
         self.file, self.where, self.missing = file, repr(str(file)), missing
         try:
-            keys = yaml.safe_load(file.read_text(encoding="utf-8"))
+            keys = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
         except (yaml.YAMLError, ValueError) as error:
             raise ValueError(f"{self.where} must be YAML, but {error}.") from error
         if not isinstance(keys, dict):
@@ -109,13 +110,22 @@ class Reader:
         return [self._place(part, place) for place in places]
 
     def images(self, part: str) -> list[Path]:
-        """The images of a part, sorted."""
-        places = self.places(part)
-        found = sorted({image for place in places for image in self._images(part, place)})
+        """The images of a part, sorted, each once."""
+        found = sorted(set(self.entries(part)))
         if not found:
             raise ValueError(
                 f"`{part}` of {self.where} must have images, got none in {self.keys[part]!r}."
             )
+        return found
+
+    def entries(self, part: str, extensions: Sequence[str] = EXTENSIONS) -> list[Path]:
+        """The images of a part that end so, each as often as it is named."""
+        found = []
+        for place in self.places(part):
+            if place.is_dir():
+                found += images_below(place, extensions)
+            else:
+                found += self._listed(part, place, extensions)
         return found
 
     def _root(self) -> Path:
@@ -125,15 +135,28 @@ class Reader:
         root = Path(given)
         if not root.is_absolute():
             root = self._inside(self.file.parent, self.file.parent, given, "path")
+            self._check_elsewhere(given, root)
         if not root.is_dir():
             raise FileNotFoundError(
                 f"`path` of {self.where} must be a folder, got {given!r}, and there is no "
-                f"{str(root)!r}. Write `path: .` if the images lie beside the file."
+                f"{str(root)!r}. Leave `path` out if the images lie beside the file, or make it "
+                "absolute."
             )
         return Path(os.path.abspath(root))
 
-    def _images(self, part: str, place: Path) -> list[Path]:
-        return images_below(place) if place.is_dir() else self._listed(part, place)
+    def _check_elsewhere(self, given: str, root: Path) -> None:
+        """Raises if Ultralytics, which looks from where it is run, would train on other images."""
+        other = Path(os.path.abspath(given))
+        train = self.keys.get("train")
+        parts = [str(one) for one in (train if isinstance(train, list) else [train]) if one]
+        if not self.keys.get("path") or other.resolve() == root.resolve():
+            return
+        if any(not os.path.isabs(part) and (other / part).exists() for part in parts):
+            raise ValueError(
+                f"`path` of {self.where} must name one folder, got {given!r}, which is "
+                f"{str(root)!r} seen from the file and {str(other)!r} seen from here, where "
+                "Ultralytics looks for it. Make it absolute."
+            )
 
     def _place(self, part: str, given: str) -> Path:
         """What one entry of a part stands for."""
@@ -147,10 +170,10 @@ class Reader:
             f"is no {str(place)!r}."
         )
 
-    def _listed(self, part: str, file: Path) -> list[Path]:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    def _listed(self, part: str, file: Path, extensions: Sequence[str]) -> list[Path]:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
         found = [self._inside(self.root, file.parent, line, part) for line in lines if line]
-        missing = [path for path in found if not is_image(path) or not path.is_file()]
+        missing = [path for path in found if not is_image(path, extensions) or not path.is_file()]
         if missing and self.missing is None:
             raise FileNotFoundError(
                 f"{str(file)!r} must list images by their paths from its folder, but these are "

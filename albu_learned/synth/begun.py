@@ -10,6 +10,7 @@ forgotten, so the process may be killed at any moment.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -25,6 +26,8 @@ from albu_learned.lock import alone
 __all__ = ["FACTS", "ROWS", "add_lines", "begun", "read_lines", "unfinished"]
 
 FACTS, ROWS, LOCK = ".synth.json", ".synth.rows", ".synth.lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # as write_atomically names them
 
 
@@ -51,19 +54,39 @@ def begun(
     refuse_file("out", out)
     if not (out / FACTS).is_file():
         refuse_foreign(0)
-    out.mkdir(parents=True, exist_ok=True)
-    with alone(out, out / LOCK, "writing images"):
-        before = _before(out, facts, things, argument)
-        if count < before:
-            raise ValueError(
-                f"`{argument}` must be at least {before} for {str(out)!r}, which was begun with "
-                f"that many, got {count}. Choose another folder for fewer."
-            )
-        refuse_foreign(before)
-        if count > before:
-            content = {"facts": facts, argument: count}
-            write_atomically(out / FACTS, json.dumps(content, indent=2).encode())
+    with _writable(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with alone(out, out / LOCK, "writing images"):
+            before = _before(out, facts, things, argument)
+            if count < before:
+                raise ValueError(
+                    f"`{argument}` must be at least {before} for {str(out)!r}, which was begun "
+                    f"with that many, got {count}. Choose another folder for fewer."
+                )
+            refuse_foreign(before)
+            if count > before:
+                content = {"facts": facts, argument: count}
+                write_atomically(out / FACTS, json.dumps(content, indent=2).encode())
+            yield
+
+
+@contextmanager
+def _writable(out: Path) -> Iterator[None]:
+    """Errors of a disk that is full, or may not be written to, say how to go on."""
+    try:
         yield
+    except OSError as error:
+        place = Path(str(error.filename or out))
+        refused = error.errno in _REFUSED and (place.is_relative_to(out) or place in out.parents)
+        full = error.errno in _FULL
+        if not (full or refused):
+            raise
+        what = "Make room" if full else "Make it writable"
+        raise OSError(
+            error.errno,
+            f"`out` must be a folder that can be written to, got {str(out)!r}: {error.strerror}. "
+            f"{what} and run the same again, which goes on with what is there",
+        ) from error
 
 
 def _before(out: Path, facts: Mapping[str, Any], things: str, argument: str) -> int:

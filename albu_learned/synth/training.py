@@ -40,7 +40,7 @@ def write_training(
     Args:
         pool: of all variants.
         data: what its data.yaml says.
-        real: names of the real images that can be read.
+        real: names of the real images that are trained on, each as often as it is.
         ratio: variants for each real image; None for all of them.
     """
     paths = [pool.path(*key) for key in _in_turn(pool)]

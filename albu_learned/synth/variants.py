@@ -44,6 +44,8 @@ class Variants:
         rejected: how many the detector has rejected.
         unchanged: how many images were left as they were, because their objects fill them.
         empty: how many images were left out, because they show no object.
+        unread: how many have no variants, because files of their kind cannot be read here.
+        careful: what is to be said about the data set.
         errors: what was wrong with images that were left out, by name.
         figures: how good they are; see `albu_learned.synth.figures`.
         trained: how many real images and how many variants its data.yaml trains on.
@@ -55,13 +57,15 @@ class Variants:
     rejected: int
     unchanged: int
     empty: int
+    unread: int
+    careful: Sequence[str]
     errors: Mapping[str, str]
     figures: Mapping[str, float | None]
     trained: tuple[int, int]
 
     def summary(self) -> str:
         """In plain words."""
-        lines = [f"Careful: {text}" for text in warnings_of(self.figures)]
+        lines = [f"Careful: {text}" for text in (*self.careful, *warnings_of(self.figures))]
         if self.errors:
             texts = [f"{name}: {reason}" for name, reason in sorted(self.errors.items())]
             lines.append(f"Careful: images were left out, {listed(texts, 3)}.")
@@ -69,6 +73,7 @@ class Variants:
             (self.rejected, "variants were rejected, as the detector lost objects in them."),
             (self.unchanged, "variants were left out, as their objects fill the image."),
             (self.empty, "images were left out, as they show no object."),
+            (self.unread, "images have no variants, as files of their kind cannot be read here."),
         ):
             lines += [f"{count:,} {why}"] if count else []
         known = [f"{name} {v:.3g}" for name, v in self.figures.items() if v is not None]
@@ -153,9 +158,9 @@ def write_variants(
     facts = _facts(maker, seed, batch, weights)
     with opened(place, given.sources, facts, variants) as pool:
         before = len(pool.rows)
-        errors = given.errors | _fill(pool, work, variants, batch, how, progress)
+        broken = _fill(pool, work, variants, batch, how, progress)
         pool.finish(variants)
-        return _finished(pool, given, facts, ratio, errors, len(pool.rows) - before)
+        return _finished(pool, given, facts, ratio, broken, len(pool.rows) - before)
 
 
 def _facts(method: PSLDInpaint, seed: int, batch: int, detector: str | None) -> dict[str, Any]:
@@ -233,10 +238,11 @@ def _finished(
     data: DataSet,
     facts: Mapping[str, Any],
     ratio: float | None,
-    errors: Mapping[str, str],
+    broken: Mapping[str, str],
     new: int,
 ) -> Variants:
     """Writes what is about all variants."""
+    errors = {**data.errors, **broken}
     rows = rows_of(pool)
     figures = figures_of(pool)
     statuses = [row["status"] for row in rows]
@@ -245,13 +251,14 @@ def _finished(
         "figures": figures,
         "errors": dict(sorted(errors.items())),
         "empty": list(data.empty),
+        "unread": list(data.unread),
         "images": rows,
     }
     write_atomically(pool.out / MANIFEST, json.dumps(manifest, indent=1).encode())
     strips = pool.strips(_shown(pool))
     if strips:
         write_atomically(pool.out / SHEET, sheet.joined(strips))
-    real = [name for name in data.real if name not in errors]
+    real = [name for name in data.real if name not in broken]
     trained = write_training(pool, data, real, ratio)
     return Variants(
         out=pool.out,
@@ -260,6 +267,8 @@ def _finished(
         rejected=statuses.count("rejected"),
         unchanged=statuses.count("unchanged"),
         empty=len(data.empty),
+        unread=len(data.unread),
+        careful=data.careful,
         errors=errors,
         figures=figures,
         trained=trained,

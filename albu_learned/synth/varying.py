@@ -140,7 +140,7 @@ class Varying:
         glued = glue(original[None], grained[None], keep[None], self.method.feather)[0]
         facts = {"seed": seed, "mask": self.method.mask}
         facts |= _figures(asked.things, _floats(original), made, _floats(glued), keep, seed)
-        facts |= _of_source(asked.content, _pixels(original))
+        facts |= _of_source(asked, _pixels(original))
         if torch.equal(_numbers(glued), _numbers(original)):
             return Made(number, facts | {"status": "unchanged"})
         lost = self._lost(asked.things, original, glued)
@@ -172,9 +172,10 @@ def seed_of(seed: int, name: str, variant: int) -> int:
     return seed_for(f"{seed}\0{name}\0{variant}", bits=61)
 
 
-def _of_source(file: bytes, pixels: Pixels) -> dict[str, Any]:
+def _of_source(asked: Asked, pixels: Pixels) -> dict[str, Any]:
     """By what the image is found again, as a file or as pixels."""
-    facts = {"bytes": label_file.digest(file), "pixels": digest(pixels)}
+    facts = {"bytes": label_file.digest(asked.content), "pixels": digest(pixels)}
+    facts |= {"objects": label_file.digest(asked.labels.encode())}
     return facts | {"shape": list(pixels.shape), "bits": 8 * pixels.itemsize}
 
 

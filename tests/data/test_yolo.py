@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from albu_learned.data import Boxes, open_data
+from albu_learned.data import Boxes, label_file, open_data
 from tests.data import cases
 from tests.data.cases import BOX
 
@@ -70,6 +70,86 @@ def test_a_path_elsewhere(root, tmp_path):
         cases.yolo(root, path=given)
         with pytest.raises(error, match=r"`path` of .* must be a folder, got .*none"):
             open_data(root)
+
+
+def test_a_path_that_ultralytics_takes_for_another_folder(root, tmp_path, monkeypatch):
+    """It looks from where it is run."""
+    monkeypatch.chdir(tmp_path)
+    cases.yolo(root)
+    open_data(root)  # there is no images/train here
+    cases.yolo(tmp_path)
+    with pytest.raises(ValueError, match=rf"got '\.', which is '{root}' .* and '{tmp_path}' seen"):
+        open_data(root)
+    for path in (None, str(root)):
+        cases.yolo(root, path=path)
+        assert open_data(root).train[0].is_relative_to(root)
+    monkeypatch.chdir(root)
+    cases.yolo(root)
+    assert open_data(root).train[0].is_relative_to(root)
+
+
+def test_the_remedy_for_a_path_trains_in_ultralytics_too(root):
+    cases.yolo(root, path="toy")
+    with pytest.raises(FileNotFoundError, match=r"Leave `path` out if .*, or make it absolute"):
+        open_data(root)
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(root, tmp_path):
+    cases.picture(tmp_path / "far" / "deep" / "seen.png")
+    train = root / "images" / "train"
+    (train / "link").symlink_to(tmp_path / "far")
+    (train / "again").symlink_to(tmp_path / "far" / "deep")
+    (train / "circle").symlink_to(train)
+    (tmp_path / "far" / "deep" / "back").symlink_to(tmp_path / "far")
+    (train / "broken").symlink_to(tmp_path / "none")
+    names = [str(path.relative_to(train)) for path in open_data(root).train]
+    own = [f"train{i}.png" for i in range(3)]
+    assert names == ["again/seen.png", "link/deep/seen.png", *own]
+
+
+def test_the_mark_of_windows(root):
+    """Ultralytics takes it, in every file."""
+    (root / "some.txt").write_text("\ufeffimages/train/train1.png\n")
+    cases.yolo(root, train="some.txt")
+    (root / "data.yaml").write_text("\ufeff" + (root / "data.yaml").read_text())
+    cases.label(root, "train", 1, f"\ufeff1 {BOX}\n")
+    data = open_data(root)
+    data.check()
+    assert data.present.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    ("line", "box"),
+    [
+        ("0 1.009 0.5 0.5 0.25", [0.759, 0.375, 1.0, 0.625]),
+        ("0 0.5 -0.009 0.5 0.25", [0.25, 0.0, 0.75, 0.116]),
+        ("0 0.5 0.5 1.009 0.25", [0.0, 0.375, 1.0, 0.625]),
+        ("0 0.6 0.5 1.4 0.5 1.0 1.0", [0.6, 0.5, 1.0, 1.0]),
+        ("0 1.011 0.5 0.5 0.25", None),
+        ("0 0.5 -0.011 0.5 0.25", None),
+        ("0 0.5 0.5 0.5 -0.001", None),
+        ("0 0.6 0.5 1.5 0.5 1.0 1.0", None),
+        ("0 0.6 nan 0.7 0.5 1.0 1.0", None),
+        ("0 0.6 inf 0.7 0.5 1.0 1.0", None),
+    ],
+)
+def test_a_little_outside_is_taken_as_ultralytics_takes_it(root, line, box):
+    path = cases.label(root, "train", 0, line)
+    found, problems = label_file.read(path, 1)
+    assert bool(problems) == (box is None)
+    assert [one.box for one in found] == ([] if box is None else [pytest.approx(box)])
+    pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
+    from ultralytics.data.utils import verify_image_label
+
+    image = cases.picture(root / "images" / "train" / "train0.png", size=(16, 16))
+    theirs = verify_image_label((str(image), str(path), "", False, 1, 0, 2, False))[1]
+    assert (theirs is None) == (box is None)
+
+
+def test_boxes_and_outlines_in_one_file(root):
+    cases.label(root, "train", 1, f"0 {BOX}\n1 0.1 0.1 0.9 0.1 0.5 0.9\n")
+    with pytest.raises(ValueError, match=r"train1.txt' mixes boxes and outlines, .*: make all"):
+        open_data(root).check()
 
 
 def test_exports_that_are_one_folder_off(root):

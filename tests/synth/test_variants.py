@@ -296,13 +296,72 @@ def test_images_that_cannot_be_used(tmp_path):
     reasons = {Path(name).stem: reason for name, reason in written.errors.items()}
     assert sorted(reasons) == ["gone", "train2", "train3", "train4", "train5"]
     assert reasons["gone"] == "is not there"
-    assert "cannot be read as an image" in reasons["train2"]
+    assert reasons["train2"] == "cannot be read as an image (no known image format)"
     assert "cannot be read as an image" in reasons["train3"]
     assert "coordinates outside of [0, 1]" in reasons["train4"]
     assert "class 2 is not in 0..1" in reasons["train5"]
     assert written.trained == (4, 2)
     assert manifest(tmp_path / "out")["errors"] == dict(sorted(written.errors.items()))
     assert "5 of them, the first 3: images/train/gone.png: is not there" in written.summary()
+
+
+@pytest.mark.parametrize("ratio", [None, 1])
+def test_real_images_that_only_training_reads(tmp_path, ratio):
+    """Stay in the training, and are counted."""
+    root = tmp_path / "set"
+    data = sets.detection(root, 1)
+    for name in ("train7.jp2", "train8.heic"):
+        shutil.copy(root / "images/train/train0.png", root / "images/train" / name)
+    (root / "labels/train/train8.txt").write_text("9 0.5 0.5 0.2 0.2\n")
+    far = sets.write_image(tmp_path / "far", "train", 2)
+    (root / "images/train/link").symlink_to(far.parent)
+    shutil.copytree(tmp_path / "far/labels/train", root / "labels/train/link")
+    written = write(data, tmp_path / "out", 1, ratio=ratio)
+    assert (written.trained, written.unread, written.images) == ((3, 3 if ratio else 2), 1, 2)
+    assert [*written.errors] == ["images/train/train8.heic"]
+    assert "1 images have no variants, as files of their kind" in written.summary()
+    assert manifest(tmp_path / "out")["unread"] == ["images/train/train7.jp2"]
+    if ratio:
+        lines = (tmp_path / "out/train.txt").read_text().splitlines()
+        names = ["link/train2.png", "train0.png", "train7.jp2"]
+        assert lines[:3] == [str(root / "images/train" / name) for name in names]
+
+
+def test_images_that_are_listed_more_than_once(tmp_path):
+    """Keep their weight."""
+    root = tmp_path / "set"
+    data = sets.detection(root, 2, train=["list.txt", "images/train"])
+    (root / "list.txt").write_text("./images/train/train0.png\n" * 3)
+    written = write(data, tmp_path / "out", 2, ratio=0.4)
+    assert (written.images, written.trained) == (4, (5, 2))
+    lines = (tmp_path / "out/train.txt").read_text().splitlines()
+    assert lines.count(str(root / "images/train/train0.png")) == 4
+    assert len(lines) == 7
+    assert write(data, tmp_path / "out", 2).trained == (5, 4)
+
+
+def test_images_that_are_tested_on_too_are_told_of(data, tmp_path):
+    assert not write(data, tmp_path / "apart", 1).careful
+    data = sets.detection(tmp_path / "set", 2, val="images")
+    summary = write(data, tmp_path / "out", 1).summary()
+    assert summary.startswith("Careful: 2 of the training images are validated or tested on too, ")
+    assert "such as images/train/train0.png. " in summary
+    assert "take them out of one part of " in summary
+
+
+def test_a_test_part_that_is_not_there(tmp_path):
+    data = sets.detection(tmp_path / "set", 1, test="images/none")
+    summary = write(data, tmp_path / "out", 1).summary()
+    assert "Careful: `test` of " in summary
+    assert "images/none'. It was left out of the new data.yaml." in summary
+    assert "test" not in yaml.safe_load((tmp_path / "out/data.yaml").read_text())
+
+
+def test_labels_with_the_mark_of_windows(tmp_path):
+    data = sets.detection(tmp_path / "set", 1)
+    sets.write_image(tmp_path / "set", "train", 0, lines="\ufeff" + sets.LINES[0])
+    assert write(data, tmp_path / "out", 1).images == 1
+    assert (tmp_path / "out/labels/train/train0.png.v0.txt").read_text() == sets.LINES[0]
 
 
 def test_no_image_to_vary(tmp_path):
@@ -325,7 +384,8 @@ def test_a_full_disk(data, whole, tmp_path, monkeypatch):
         fsync(handle)
 
     monkeypatch.setattr(artifact.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    says = rf"must be a folder that can be written to, got '{out}': No space left .*Make room and "
+    with pytest.raises(OSError, match=says + "run the same again, which goes on"):
         write(data, out)
     images = list(out.glob("images/*/*"))
     assert 0 < len(images) < 9
@@ -333,6 +393,47 @@ def test_a_full_disk(data, whole, tmp_path, monkeypatch):
     monkeypatch.undo()
     write(data, out)
     assert content(out) == whole
+
+
+def test_a_folder_that_may_not_be_written_to(data, tmp_path, monkeypatch):
+    out, mkdir = tmp_path / "more" / "out", Path.mkdir
+
+    def refuse(path, *args, **kwargs):
+        if path in (out, out / "labels"):
+            place = str(path.parent if path == out else path)
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return mkdir(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    says = f"can be written to, got '{out}': Permission denied. Make it writable and run the same"
+    with pytest.raises(PermissionError, match=says):
+        write(data, out)
+
+
+def test_what_may_not_be_read_is_not_called_the_folder_s_fault(data, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "model"))
+
+    monkeypatch.setattr(variants, "_fill", refuse)
+    with pytest.raises(PermissionError, match=r"denied: .*/model'"):
+        write(data, tmp_path / "out")
+
+
+def test_a_name_too_long_for_variants(tmp_path):
+    """Is listed; the image stays in the training."""
+    data = sets.detection(tmp_path / "set", 2)
+    image, label = (data.parent / f"{name}/train/train1" for name in ("images/", "labels/"))
+    image.with_suffix(".png").rename(image.with_name(f"{'x' * 245}.png"))
+    label.with_suffix(".txt").rename(label.with_name(f"{'x' * 245}.txt"))
+    written = write(data, tmp_path / "out", 1, ratio=1)
+    assert (written.images, written.trained) == (1, (2, 2))
+    (name, reason) = written.errors.popitem()
+    assert Path(name).stem == "x" * 245
+    assert reason == "has too long a name for variants: make it 230 bytes at most"
+    longest = "y" * 226
+    image.with_name(f"{'x' * 245}.png").rename(image.with_name(f"{longest}.png"))
+    label.with_name(f"{'x' * 245}.txt").rename(label.with_name(f"{longest}.txt"))
+    assert write(data, tmp_path / "out", 1).images == 2
 
 
 def test_roboflow_s_folders(tmp_path):

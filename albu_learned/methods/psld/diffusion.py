@@ -25,6 +25,7 @@ from albu_learned.methods.psld.components import (
     PREDICTIONS,
     UNETS,
     check_kinds,
+    check_schedule,
     check_together,
     is_told,
 )
@@ -58,6 +59,7 @@ class LatentDiffusion:
         self, unet: Any, autoencoder: Any, scheduler: Any, embedding: Tensor | None = None
     ) -> None:
         check_kinds(unet, autoencoder)
+        check_schedule(type(scheduler).__name__, getattr(scheduler, "config", {}))
         self.unet, self.autoencoder, self.scheduler = unet, autoencoder, scheduler
         self.embedding = embedding
         self.about = About()  # of its fit
@@ -230,8 +232,11 @@ class LatentDiffusion:
         return self
 
     def checkpointing(self, on: bool = True) -> LatentDiffusion:
-        """Keeps less for gradients and computes it again: less memory, more time; itself."""
+        """Keeps less for gradients and computes it again: less memory, more time; itself. A part
+        of a kind that cannot, as a `VQModel`, goes on as it is."""
         for part in (self.unet, self.autoencoder):
+            if not part._supports_gradient_checkpointing:
+                continue
             (part.enable_gradient_checkpointing if on else part.disable_gradient_checkpointing)()
         return self
 

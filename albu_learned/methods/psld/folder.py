@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from albu_learned.artifact import About, read_about, refuse_file, write_atomically
 from albu_learned.fitting import UNFINISHED, unfinished
+from albu_learned.methods.psld.components import check_schedule
 
 __all__ = ["about", "check", "component", "embedding", "finished", "is_id", "located"]
 __all__ += ["read_index", "scheduler", "write"]
@@ -53,19 +55,29 @@ def located(name: str, revision: str | None, local_files_only: bool) -> Path:
         return Path(name)
     if not is_id(name):
         raise FileNotFoundError(
-            f"`path_or_id` must be the folder of a pipeline of diffusers, or a repository as "
-            f'"user/name", got {name!r}, which is neither.'
+            "`path_or_id` must be the folder of a pipeline of diffusers, or a repository as "
+            f'"user/name", got {name!r}, which is neither: there is no such folder.'
         )
     wanted = ["unet", "vae", "vqvae", "scheduler", "text_encoder", "tokenizer"]
-    return Path(
-        snapshot_download(
+    try:
+        place = snapshot_download(
             name,
             revision=revision,
             local_files_only=local_files_only,
             allow_patterns=[INDEX, TEXT, ABOUT, *(f"{part}/*" for part in wanted)],
             ignore_patterns=["*.bin", "*.msgpack", "*.onnx*", "*.h5", "*.ckpt"],
         )
-    )
+    except (LocalEntryNotFoundError, RepositoryNotFoundError) as error:
+        why, _, _ = str(error).partition("\n")
+        reason = f"can be had ({why}). Correct the path, or go online."
+        if local_files_only:
+            reason = "was downloaded. Correct the path, or download it with "
+            reason += f"LatentDiffusion.from_pretrained({name!r})."
+        raise FileNotFoundError(
+            "`path_or_id` must be the folder of a pipeline of diffusers, or a repository as "
+            f'"user/name", got {name!r}: there is no such folder, and no such repository {reason}'
+        ) from error
+    return Path(place)
 
 
 def read_index(place: Path) -> dict[str, Any]:
@@ -102,7 +114,10 @@ def component(
 
 def scheduler(place: Path) -> Any:
     """The noise levels, whatever sampler they are stored for."""
-    return diffusers().DDPMScheduler.from_pretrained(place / "scheduler")
+    kind = diffusers().DDPMScheduler
+    settings = kind.load_config(place / "scheduler")
+    check_schedule(settings.get("_class_name"), settings)
+    return kind.from_config(settings)
 
 
 @torch.no_grad()

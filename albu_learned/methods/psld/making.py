@@ -78,6 +78,12 @@ def operator(keep: Tensor, images: Tensor, known: str, coarse: float) -> operato
         other = operators.GaussianBlur(size[1:], coarse)
     elif known == "motion-blur":
         other = operators.MotionBlur(coarse)
+        side, line = min(size[1:]), other.kernel.shape[-1]
+        if line > side:
+            raise ValueError(
+                f"`coarse` must be at most {side - 1 + side % 2} for a motion-blur of images of "
+                f"{size[1]} x {size[2]}, got {coarse:g}."
+            )
     else:
         other = operators.Downsample(size[1:], round(coarse))
     return operators.Stack([own, other], size)

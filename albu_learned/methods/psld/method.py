@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +25,7 @@ from albu_learned.methods.psld.making import KNOWN, halved, on_tiles, operator, 
 from albu_learned.methods.psld.problem import Problem, RowNoise
 from albu_learned.methods.psld.samplers import SAMPLERS
 from albu_learned.methods.psld.samplers.steps import Progress
+from albu_learned.methods.psld.settings import checked as settings_of
 from albu_learned.methods.psld.tiles import padded
 
 __all__ = ["PSLDInpaint"]
@@ -65,6 +66,7 @@ class PSLDInpaint(Generate):
         tile: side in pixels of what the network looks at at a time; None for what it was made for.
         batch: images that are worked on together.
         precision: "float32", "bfloat16" or "float16"; None: that of the model, float32 if read.
+            Another than the model's needs memory for a copy of it: the given one stays as it is.
         settings: more arguments of the sampler, such as {"guidance": 5}.
 
     Attributes:
@@ -132,7 +134,7 @@ class PSLDInpaint(Generate):
         self.tile = None if tile is None else checks.integer("tile", tile, 8)
         self.batch = checks.integer("batch", batch, 1)
         self.precision = precision and checks.one_of("precision", precision, tuple(_DTYPES))
-        self.settings = _settings(settings, self.sampler)
+        self.settings = settings_of(settings, self.sampler)
         if self.sampler == "blending" and self.known != "nothing":
             raise ValueError(
                 f'`known` must be "nothing" for the sampler "blending", got {known!r}. Use the '
@@ -142,16 +144,18 @@ class PSLDInpaint(Generate):
             self.needs = self.needs | {"instances"}
         self.progress: Progress = None
         self._prior = ldm if isinstance(ldm, LatentDiffusion) else None
+        self._cast: LatentDiffusion | None = None  # a copy of it in our precision
         self.ldm = _reference(ldm)
 
     @property
     def prior(self) -> LatentDiffusion:
-        """The diffusion model, read when it is first asked for."""
-        if self._prior is None:
-            self._prior = self._read()
-        if self.precision is not None:
-            self._prior.to(dtype=_DTYPES[self.precision])
-        return self._prior
+        """The diffusion model in our precision, read when it is first asked for."""
+        given = self._given()
+        if self.precision is None or given.dtype == _DTYPES[self.precision]:
+            return given
+        if self._cast is None:
+            self._cast = copy.deepcopy(given).to(dtype=_DTYPES[self.precision])
+        return self._cast
 
     def draw(
         self,
@@ -208,9 +212,8 @@ class PSLDInpaint(Generate):
         """What tells its diffusion model from others: its name on the hub, or of its numbers."""
         if self._prior is None and is_id(self.ldm):
             return self.ldm
-        if self._prior is not None and self._prior.source is not None and is_id(self._prior.source):
-            return self._prior.source
-        return identity(self.prior)
+        given = self._given()
+        return given.source if given.source is not None and is_id(given.source) else identity(given)
 
     def with_arguments(self, **arguments: Any) -> PSLDInpaint:
         twin = super().with_arguments(**arguments)
@@ -253,17 +256,23 @@ class PSLDInpaint(Generate):
         model = on_tiles(prior, self.tile)
         return images.float() - _as_were(model.decode(model.encode(shown(prior, images))), images)
 
-    def _read(self) -> LatentDiffusion:
-        if self.ldm == INSIDE and self._folder is not None:
-            return LatentDiffusion.from_pretrained(self._folder / INSIDE)
-        return LatentDiffusion.from_pretrained(self.ldm, local_files_only=True)
+    def _given(self) -> LatentDiffusion:
+        if self._prior is None and self.ldm == INSIDE and self._folder is not None:
+            self._prior = LatentDiffusion.from_pretrained(self._folder / INSIDE)
+        elif self._prior is None:
+            self._prior = LatentDiffusion.from_pretrained(self.ldm, local_files_only=True)
+        return self._prior
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the copy of the model: another process makes its own."""
+        return {**self.__dict__, "_cast": None}
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """The model goes into the artifact, unless everybody can have it from the hub."""
         place = Path(save_directory) / INSIDE
         if not is_id(self.ldm):
-            if self.prior.source != str(place.absolute()):
-                self.prior.save_pretrained(place)
+            if self._given().source != str(place.absolute()):
+                self._given().save_pretrained(place)
             self.ldm = INSIDE
         super()._save_pretrained(save_directory)
 
@@ -292,18 +301,3 @@ def _reference(ldm: LatentDiffusion | str | os.PathLike[str]) -> str:
             f"{type(ldm).__name__}. Read one with LatentDiffusion.from_pretrained."
         )
     return os.fspath(ldm)
-
-
-def _settings(given: Mapping[str, Any] | None, sampler: str) -> dict[str, Any]:
-    """More arguments of a sampler, if it has them."""
-    own = inspect.signature(SAMPLERS[sampler]).parameters
-    taken = ("model", "problem", "draw", "steps", "strength", "progress")
-    known = [name for name in own if name not in taken]
-    settings = dict(given or {})
-    for name in settings:
-        if name not in known:
-            raise ValueError(
-                f"`settings` of the sampler {sampler!r} must be of {known}, got {name!r}."
-                + checks.nearest(name, known)
-            )
-    return settings

@@ -24,10 +24,10 @@ from albu_learned.data.pictures import Pixels, decoded_png, digest
 __all__ = ["FORMAT", "MANIFEST", "NONE", "TYPE", "Original", "Ready"]
 
 MANIFEST, FACTS = "manifest.json", ".synth.json"
-TYPE, FORMAT = "PSLDInpaint variants", 2
+TYPE, FORMAT = "PSLDInpaint variants", 3
 NONE = -1  # the key of an image that the pool does not have
 _KINDS = {"source": str, "variant": int, "status": str, "content": str, "pixels": str, "bytes": str}
-_KINDS |= {"shape": list, "bits": int}
+_KINDS |= {"shape": list, "bits": int, "objects": str}
 _ARTIFACTS = ("config.json", "model_index.json")
 _ANOTHER = "it is another than the pool had when it was opened; if it was made anew, begin again"
 
@@ -45,7 +45,8 @@ class Original:
 
     Args:
         name: its path in its data set.
-        content: what tells the file and its labels from others; `bytes` the file, `pixels` those.
+        content: what tells the file and its labels from others; `bytes` the file, `pixels`
+            these, `objects` the labels.
         shape: (H, W) or (H, W, 3).
         bits: of a pixel.
         files: the variants by their numbers.
@@ -55,6 +56,7 @@ class Original:
     content: str
     bytes: str
     pixels: str
+    objects: str
     shape: tuple[int, ...]
     bits: int
     files: dict[int, File] = field(default_factory=dict)
@@ -77,17 +79,21 @@ class Ready:
         told = _manifest(folder)
         self.originals = _originals(folder, told["images"])
         names = {row["source"] for row in told["images"]}
-        self.total = len(names | {*told["empty"]} | {*told["errors"]})
+        self.total = len(names.union(told["empty"], told["unread"], told["errors"]))
         self.shapes: dict[tuple[int, ...], set[tuple[int, int]]] = {}
-        self._pixels: dict[str, int] = {}
+        same: dict[str, list[Original]] = {}
         self._bytes: dict[str, list[Original]] = {}
         for original in self.originals.values():
             forms = self.shapes.setdefault(original.shape[:2], set())
             forms.add((len(original.shape), original.bits))
             self._bytes.setdefault(original.bytes, []).append(original)
-            # With the same pixels and other labels nobody knows which labels an image has.
-            twin = original.pixels in self._pixels
-            self._pixels[original.pixels] = NONE if twin else original.key
+            same.setdefault(original.pixels, []).append(original)
+        # With the same pixels and other labels nobody knows which labels an image has.
+        self._pixels = {
+            pixels: found[-1].key  # the first, as they come in reverse
+            for pixels, found in same.items()
+            if len({original.objects for original in found}) == 1
+        }
         self._paths: dict[str, int] = {}
         self._labelled: dict[str, bool] = {}
 
@@ -147,7 +153,7 @@ class Ready:
         labels = label_file.of(path)
         if not found or not labels.is_file():
             return found[0].key if len(found) == 1 else NONE
-        content = label_file.digest(file, labels.read_text(encoding="utf-8"))
+        content = label_file.digest(file, label_file.text(labels))
         for original in found:
             if original.content == content:
                 return original.key
@@ -186,7 +192,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         told = json.loads(file.read_text(encoding="utf-8"))
         settings = told["settings"]
         kind, version = settings["type"], settings.get("format")
-        lists = [told["images"], told["empty"], [*told["errors"]]]
+        lists = [told["images"], told["empty"], told["unread"], [*told["errors"]]]
         good = all(isinstance(one, list) for one in lists) and isinstance(kind, str)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(_not_as_written(file, f"{type(error).__name__}: {error}")) from error
@@ -241,7 +247,7 @@ def _originals(folder: Path, rows: list[Any]) -> dict[int, Original]:
             continue  # objects were erased, and who is shown a variant keeps all labels
         name = row["source"]
         if name not in found:
-            facts = {key: row[key] for key in ("content", "bytes", "pixels", "bits")}
+            facts = {key: row[key] for key in ("content", "bytes", "pixels", "objects", "bits")}
             found[name] = Original(name, shape=tuple(row["shape"]), **facts)
         found[name].files[row["variant"]] = File(folder / row["file"], row["digest"])
     if not found:
@@ -259,9 +265,9 @@ def _check_row(folder: Path, row: Any) -> None:
         kinds |= {"file": str, "relabelled": bool, "digest": str}
     if not isinstance(row, dict) or any(type(row.get(k)) is not t for k, t in kinds.items()):
         raise ValueError(_not_as_written(folder / MANIFEST, f"an image of it is {row!r:.80}"))
-    for name in ("content", "pixels", "bytes", "digest"):
+    for name in ("content", "pixels", "bytes", "objects", "digest"):
         if name in kinds and not re.fullmatch("[0-9a-f]{16}", row[name]):
-            raise ValueError(_not_as_written(folder / MANIFEST, f"a {name} is {row[name]!r:.40}"))
+            raise ValueError(_not_as_written(folder / MANIFEST, f"`{name}` is {row[name]!r:.40}"))
     sides = [isinstance(side, int) and side > 0 for side in row["shape"]]
     if row["bits"] not in (8, 16) or len(sides) not in (2, 3) or not all(sides):
         form = f"a shape is {row['shape']!r:.40}, of {row['bits']} bits"

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 import albu_learned as al
 from albu_learned.methods.psld import folder
@@ -168,6 +169,12 @@ def test_checkpointing_gives_the_same_gradients():
     assert not model.checkpointing(False).unet.is_gradient_checkpointing
 
 
+def test_checkpointing_leaves_out_what_has_none():
+    model = al.LatentDiffusion(tiny.unet(), tiny.autoencoder("vq"), tiny.scheduler())
+    assert model.checkpointing().unet.is_gradient_checkpointing
+    assert not model.checkpointing(False).unet.is_gradient_checkpointing
+
+
 # What is wrong is said
 
 
@@ -193,9 +200,71 @@ def test_says_what_is_wrong(make, error, says):
         make()
 
 
+def test_a_repository_that_cannot_be_had(monkeypatch):
+    def fail(*_, **__):
+        raise LocalEntryNotFoundError("Got: no route to host\nand much more")
+
+    monkeypatch.setattr(folder, "snapshot_download", fail)
+    says = r"got 'runs/typo': there is no such folder, and .* \(Got: no route to host\). Correct"
+    with pytest.raises(FileNotFoundError, match=says):
+        al.LatentDiffusion.from_pretrained("runs/typo")
+
+
 def test_a_network_for_inpainting_is_refused():
     with pytest.raises(ValueError, match="made for inpainting"):
         al.LatentDiffusion(tiny.unet(channels=9), tiny.autoencoder(), tiny.scheduler())
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"out_channels": 8}, "make latents of 4 channels, .* got one that makes 8"),
+        ({"class_embed_type": "timestep"}, "got one with class_embed_type='timestep'"),
+        ({"num_class_embeds": 3}, "got one with num_class_embeds=3"),
+        (
+            {
+                "addition_embed_type": "text_time",
+                "addition_time_embed_dim": 8,
+                "projection_class_embeddings_input_dim": 56,
+            },
+            "got one with addition_embed_type='text_time'",
+        ),
+        ({"cross_attention_dim": 24}, "a text of 8 numbers a word, .* got one that is told 24"),
+    ],
+)
+def test_networks_that_cannot_work_are_refused(changed, says, tmp_path):
+    """Before they fail in the midst of a sampling."""
+    model = tiny.told()
+    model.save_pretrained(tmp_path)
+    given = {name: value for name, value in model.unet.config.items() if name[0] != "_"}
+    type(model.unet)(**{**given, **changed}).save_pretrained(tmp_path / "unet")
+    with pytest.raises(ValueError, match=f"`unet` must .*{says}"):
+        al.LatentDiffusion.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["FlowMatchEulerDiscreteScheduler", "EDMEulerScheduler", "ScoreSdeVeScheduler"]
+)
+def test_schedules_of_other_kinds_of_models_are_refused(kind, tmp_path):
+    """Diffusers would read its default noise levels in their place."""
+    tiny.model().save_pretrained(tmp_path)
+    other = getattr(diffusers, kind)()
+    other.save_pretrained(tmp_path / "scheduler")
+    with pytest.raises(ValueError, match=f"`scheduler` must be of noise levels .* got {kind}"):
+        al.LatentDiffusion.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"got {kind}"):
+        al.LatentDiffusion(tiny.unet(), tiny.autoencoder(), other)
+
+
+def test_schedules_of_any_sampler_are_read(tmp_path):
+    tiny.model().save_pretrained(tmp_path)
+    how = {"beta_start": 0.001, "beta_end": 0.02, "prediction_type": "v_prediction"}
+    for kind in ("DDIM", "PNDM", "EulerDiscrete", "DPMSolverMultistep", "UniPCMultistep"):
+        other = getattr(diffusers, f"{kind}Scheduler")(**how)
+        other.save_pretrained(tmp_path / "scheduler")
+        found = al.LatentDiffusion.from_pretrained(tmp_path)
+        torch.testing.assert_close(found.alphas, other.alphas_cumprod.double())
+        assert found.prediction == "v_prediction"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """PSLDInpaint: what it keeps, what it is given, how it is saved."""
 
+import inspect
 import pickle
 
 import pytest
 import torch
 
 import albu_learned as al
+from albu_learned.methods.psld.samplers import SAMPLERS
 from tests.methods.psld import tiny
 
 FAST = {"steps": 3, "settings": {"guidance": 1, "polish": 1}, "batch": 4}
@@ -246,6 +248,25 @@ def test_precision_is_that_of_the_network():
     assert method.prior.dtype == torch.bfloat16
 
 
+def test_precision_is_ones_own(tmp_path):
+    """Others that hold the same model, and what is saved, stay as they are."""
+    ldm = tiny.told()
+    first = make(ldm)
+    expected, known = first(batch_of(), generator=seeded()).images, first.identity()
+    twins = [make(ldm, precision="bfloat16"), first.with_arguments(precision="bfloat16")]
+    for twin in twins:
+        assert not torch.equal(twin(batch_of(), generator=seeded()).images, expected)
+        assert twin.prior is twin.prior
+        assert (ldm.dtype, twin.prior.dtype) == (torch.float32, torch.bfloat16)
+        assert (twin.identity(), ldm.embedding.dtype) == (known, torch.float32)
+        back = twin.with_arguments(precision=None)
+        assert torch.equal(back(batch_of(), generator=seeded()).images, expected)
+        assert pickle.loads(pickle.dumps(twin)).prior.dtype == torch.bfloat16
+    assert make(ldm, precision="float32").prior is ldm
+    twins[0].save_pretrained(tmp_path)
+    assert al.load(tmp_path).with_arguments(precision=None).identity() == known
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -264,12 +285,41 @@ def test_precision_is_that_of_the_network():
         ({"batch": 0}, "`batch`"),
         ({"precision": "int8"}, "`precision`"),
         ({"settings": {"guidence": 3}}, "Did you mean `guidance`"),
+        ({"settings": [1]}, r"`settings` must map names .* got \[1\]"),
+        ({"settings": {"guidance": -1}}, r"`settings\['guidance'\]` must be an integer >= 0"),
+        ({"settings": {"guidance": "x"}}, r"`settings\['guidance'\]` .* got 'x'"),
+        ({"settings": {"polish": 1.5}}, r"`settings\['polish'\]`"),
+        ({"settings": {"beyond": -1}}, r"`settings\['beyond'\]`"),
+        ({"sampler": "psld", "settings": {"pace": 0}}, r"`settings\['pace'\]` .* \(0, inf\)"),
+        ({"sampler": "psld", "settings": {"eta": 2.0}}, r"`settings\['eta'\]` .* \[0, 1\]"),
+        ({"sampler": "psld", "settings": {"published": 1}}, r"`settings\['published'\]`"),
         ({"sampler": "blending", "known": "downsample", "settings": None}, "`known`"),
     ],
 )
 def test_says_what_is_wrong(arguments, says):
     with pytest.raises((ValueError, TypeError), match=says):
         make(**{"ldm": "a/b", **arguments})
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_settings_of_a_sampler_are_its_own_arguments(name):
+    taken = {"model", "problem", "draw", "steps", "strength", "progress"}
+    own = inspect.signature(SAMPLERS[name]).parameters
+    defaults = {key: value.default for key, value in own.items() if key not in taken}
+    assert make("a/b", sampler=name, settings=defaults).settings == defaults
+
+
+def test_a_motion_blur_must_fit(ldm):
+    make(ldm, known="motion-blur", coarse=15)(batch_of())
+    with pytest.raises(ValueError, match=r"`coarse` must be at most 15 for .* of 16 x 16, got 16"):
+        make(ldm, known="motion-blur", coarse=16)(batch_of())
+
+
+@pytest.mark.parametrize("name", ["runs/typo", "typo", "./typo/x"])
+def test_a_folder_that_is_not_there(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"got '{name}'.* there is no such folder"):
+        make(name)(batch_of())
 
 
 def test_a_tile_must_fit(ldm):

@@ -116,6 +116,20 @@ def test_images_that_are_the_same_but_for_their_labels(tmp_path):
     assert torch.equal(serve(given).images, image)
 
 
+def test_copies_with_the_same_pixels_and_labels_are_one_image(tmp_path):
+    """As other files, such as a PNG and a BMP."""
+    scene = pools.scenes(1)[0]
+    pool, files = pools.pool_of(tmp_path, [scene] * 2, [pools.LINE] * 2)
+    files[1].unlink()
+    image, _ = pictures.pillow()
+    image.fromarray(scene).save(files[1].with_suffix(".bmp"))
+    pools.again(tmp_path)
+    serve = al.PSLDPool(pool)
+    assert len(serve.ready.originals) == 2
+    assert is_one_of(serve(rows(files[:1]))[0], variants(pool, files[0]))
+    assert (serve.hits, serve.misses) == (1, 0)
+
+
 def test_labels_that_have_changed_since_are_named(tmp_path):
     pool, files = pools.pool_of(tmp_path, pools.scenes(1))
     file = tmp_path / "set" / "labels" / "train" / "0.txt"
@@ -186,6 +200,12 @@ def test_nothing_found_is_no_accident_after_a_while(made):
     serve(other)
     assert (serve.hits, serve.misses) == (1, 26)
     al.PSLDPool(pool, must_hit=False)(torch.cat([other, other]))
+
+
+def test_images_that_cannot_be_read_here_count_among_those_that_are_shown(copied):
+    total = al.PSLDPool(copied).ready.total
+    edited(copied, lambda told: told.update(unread=["images/train/9.jp2"]))
+    assert al.PSLDPool(copied).ready.total == total + 1
 
 
 def test_how_many_an_epoch_could_have_hit(copied):
@@ -259,14 +279,16 @@ def test_a_pool_that_is_not_finished_is_named(copied):
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda told: told["settings"].update(format=1), "must be of the format 2 .* the format 1"),
+        (lambda told: told["settings"].update(format=1), "must be of the format 3 .* the format 1"),
         (lambda told: told["settings"].update(type="dog"), r"manifest.json' is another \(it is of"),
         (lambda told: told.pop("images"), r"is another \(KeyError: 'images'\)"),
+        (lambda told: told.pop("unread"), r"is another \(KeyError: 'unread'\)"),
         (lambda told: told.update(images={}), "is another"),
+        (lambda told: told["images"][0].update(objects="zz"), r"another \(`objects` is 'zz'"),
         (lambda told: told["images"][0].pop("pixels"), r"is another \(an image of it is {"),
         (lambda told: told["images"][0].update(shape="big"), r"is another \(an image of it is"),
-        (lambda told: told["images"][0].update(content="zz"), r"another \(a content is 'zz'"),
-        (lambda told: told["images"][0].update(digest="../x"), r"another \(a digest is '../x'"),
+        (lambda told: told["images"][0].update(content="zz"), r"another \(`content` is 'zz'"),
+        (lambda told: told["images"][0].update(digest="../x"), r"another \(`digest` is '../x'"),
         (lambda told: told["images"][0].update(variant=True), r"is another \(an image of it is"),
         (lambda told: told["images"][0].update(shape=[[64], 64, 3]), r"\(a shape is \[\[64\]"),
         (lambda told: told["images"][0].update(bits=7), "of 7 bits"),

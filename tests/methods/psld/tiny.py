@@ -20,6 +20,15 @@ def autoencoder(kind="kl", channels=3):
             num_decoder_blocks=(1, 1),
             latent_channels=4,
         )
+    if kind == "vq":
+        return diffusers.VQModel(
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            block_out_channels=(4, 8),
+            latent_channels=4,
+            norm_num_groups=2,
+            num_vq_embeddings=8,
+        )
     return diffusers.AutoencoderKL(
         in_channels=channels,
         out_channels=channels,
