@@ -147,6 +147,20 @@ class Trials:
         return Feed(self.data.train, rows, CPU)
 
     def _trained(self, arm: Arm, prior: float, feed: Feed, size: int, seed: int) -> nn.Module:
+        """A training that diverges is begun again with half of the learning rate, up to twice: of a
+        transformer without a prior motions may leave the image."""
+        for half in range(2):
+            try:
+                return self._once(arm, prior, feed, size, seed, self.rate / 2**half)
+            except ValueError as error:
+                if "Training has diverged" not in str(error):
+                    raise
+                print(f"{arm.name}, seed {seed}: {error} Again, with half of the learning rate.")
+        return self._once(arm, prior, feed, size, seed, self.rate / 4)
+
+    def _once(
+        self, arm: Arm, prior: float, feed: Feed, size: int, seed: int, rate: float
+    ) -> nn.Module:
         every = feed[torch.arange(min(1000, len(feed)))]
         over = (0, *range(2, every.ndim))
         with torch.random.fork_rng(devices=[]):
@@ -158,7 +172,7 @@ class Trials:
         drawn = subsets.batches(len(feed), batch, steps, seed, size, len(feed))
         pipeline = Pipeline(len(self.data.classes), [arm.warp(prior)] if arm.warp else [])
         run = Run(network, feed, drawn, pipeline, subsets.derived("augmentation", seed, size))
-        train([run], self.settings, self.rate)
+        train([run], self.settings, rate)
         return network
 
 

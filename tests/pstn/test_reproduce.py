@@ -78,6 +78,27 @@ def test_digits(scripts, tmp_path, monkeypatch):
     assert "| prior-affine |" in text
 
 
+def test_a_training_that_diverges_begins_again_slower(scripts, tmp_path, monkeypatch, capsys):
+    module, rates = scripts("pstn_trials"), []
+    train, words = module.train, "Motions must stay below 3 sides. Training has diverged: lower it."
+
+    def fragile(runs, settings, rate):
+        rates.append(rate)
+        if rate > 2e-3:
+            raise ValueError(words)
+        return train(runs, settings, rate)
+
+    monkeypatch.setattr(module, "train", fragile)
+    data = saved(tmp_path / "toy.npz", (28, 28), 3)
+    given = [data, "--sizes", 3, "--seeds", 1, "--steps", 1, "--families", "affine", "--bare"]
+    ran(monkeypatch, scripts("pstn_mnist"), *given, "--priors", 0.1, "--out", tmp_path / "out")
+    assert rates == [4e-3, 2e-3] * 5
+    assert capsys.readouterr().out.count("Again, with half of the learning rate.") == 5
+    words = "`y` must be a tensor."
+    with pytest.raises(ValueError, match="must be a tensor"):
+        ran(monkeypatch, scripts("pstn_mnist"), *given, "--out", tmp_path / "other")
+
+
 @pytest.mark.parametrize(("family", "count"), [("affine", 28_000), ("cpab", 44_000)])
 def test_arms_have_as_many_parameters_as_the_papers(scripts, family, count):
     for arm in scripts("pstn_mnist").arms(family, (0.05,), 10, 1):
