@@ -18,6 +18,8 @@ from torch import Tensor
 
 from albu_learned.batch import Batch
 
+_OVERSHOT = 1e-3
+
 
 def integer(name: str, value: Any, least: int, remedy: str = "") -> int:
     """The value as an int that is at least `least`."""
@@ -52,6 +54,11 @@ def between(name: str, value: Any, interval: str) -> float:
     if not (above and below):
         raise ValueError(f"`{name}` must be in {interval}, got {number:g}.")
     return number
+
+
+def in_unit(low: float, high: float) -> bool:
+    """Whether pixels from `low` to `high` are in [0, 1]; a resampling may overshoot."""
+    return low >= -_OVERSHOT and high <= 1 + _OVERSHOT
 
 
 def one_of(name: str, value: Any, known: Sequence[str]) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from albu_learned import checks
+
 __all__ = [
     "channels_first",
     "class_number",
@@ -17,8 +19,6 @@ __all__ = [
     "tensor_of",
     "unit_range",
 ]
-
-_ROUNDING = 1e-3  # what resampling may leave outside of [0, 1]
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
@@ -42,7 +42,7 @@ def unit_range(image: np.ndarray, name: str, door: str) -> np.ndarray:
     """The image itself; a float one with values outside of [0, 1] is refused."""
     if image.dtype.kind == "f" and image.size:
         low, high = float(image.min()), float(image.max())
-        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        if not checks.in_unit(low, high):
             raise ValueError(
                 f"`{name}` must have values in [0, 1] for {door} if it is float, got {low:g} to "
                 f"{high:g}. Put {door} before Normalize; clip what a resampler overshot."

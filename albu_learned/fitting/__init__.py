@@ -3,7 +3,7 @@
 from albu_learned.fitting.checkpoint import UNFINISHED, Checkpoint, folder_of, opened, unfinished
 from albu_learned.fitting.facts import add_tensor, device_of, differing, facts_of, versions
 from albu_learned.fitting.inputs import collect
-from albu_learned.fitting.optimising import alone, diverged, in_precision, restore, state_of
+from albu_learned.fitting.optimising import diverged, in_precision, isolated, restore, state_of
 from albu_learned.fitting.progress import Progress, told
 from albu_learned.fitting.sample import Sample
 from albu_learned.fitting.seeds import seed_for, seeded
@@ -14,7 +14,6 @@ __all__ = [
     "Progress",
     "Sample",
     "add_tensor",
-    "alone",
     "collect",
     "device_of",
     "differing",
@@ -22,6 +21,7 @@ __all__ = [
     "facts_of",
     "folder_of",
     "in_precision",
+    "isolated",
     "opened",
     "restore",
     "seed_for",

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-__all__ = ["alone", "diverged", "in_precision", "restore", "state_of"]
+__all__ = ["diverged", "in_precision", "isolated", "restore", "state_of"]
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def isolated() -> Iterator[None]:
     """For a fit, which takes gradients and all digits, whatever is set around it: so the same seed
     gives the same fit."""
     with (

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.kinds import Warp
 from albu_learned.method import Method, Plan, hold
 
 Params = dict[str, Any]
-_ROUNDING = 1e-3  # by which pixels may be beyond [0, 1]
 _KEYS = {"images": "input", "labels": "class", "boxes": "bbox", "instances": "mask"}
 CONTAINER = "albu_learned.kornia.LearnedAugmentationSequential"
 
@@ -181,7 +181,7 @@ def _check_pixels(images: Tensor, name: str) -> None:
     if torch.compiler.is_compiling() or images.numel() == 0:
         return
     low, high = images.aminmax()
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+    if not checks.in_unit(float(low), float(high)):
         raise ValueError(
             f"Images must have values in [0, 1] for {name}, which looks at them, got {low:g} to "
             f"{high:g}. Put it before K.Normalize; clamp what a resampling overshot."

@@ -126,7 +126,7 @@ class PSTN(nn.Module):
         noise = torch.randn(_SAMPLES, 1, self.crops, dim, generator=generator)
         self.register_buffer("noise", noise, persistent=False)
         if example is not None:
-            self._size(given.example_shape(example, ndim))
+            self._size(given.example_shape(example, ndim), torch.empty(0))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, K): logits of one random motion in training, whose KL joins the loss that they are
@@ -213,8 +213,9 @@ class PSTN(nn.Module):
         if not torch.compiler.is_compiling():
             if isinstance(self.localiser, Localiser):
                 self.localiser.check(x)
-            if torch.is_inference_mode_enabled():
-                self._size_for_training(x)
+            if torch.is_inference_mode_enabled() and self._is_lazy():
+                # Sizes given here would come with weights that can never be trained.
+                self._size([1, *x.shape[1:]], x)
         found: Posterior = self.heads(given.features(self.localiser(x), len(x)))
         return found
 
@@ -285,16 +286,13 @@ class PSTN(nn.Module):
     def _weighted_kl(self, posterior: Posterior) -> Tensor:
         return checks.between("kl_weight", self.kl_weight, "[0, inf)") * divergence(posterior)
 
-    def _size_for_training(self, x: Tensor) -> None:
-        """Layers without sizes yet would get weights here that can never be trained."""
-        with torch.inference_mode(False):
-            if any(map(is_lazy, [*self.localiser.parameters(), *self.heads.parameters()])):
-                with torch.no_grad(), evaluating(self):
-                    self.posterior(torch.zeros([1, *x.shape[1:]], dtype=x.dtype, device=x.device))
+    def _is_lazy(self) -> bool:
+        return any(map(is_lazy, [*self.localiser.parameters(), *self.heads.parameters()]))
 
-    def _size(self, shape: list[int]) -> None:
-        with evaluating(self), torch.no_grad():
-            self.posterior(torch.zeros(shape))
+    def _size(self, shape: list[int], like: Tensor) -> None:
+        """Gives layers their sizes, and weights that can be trained."""
+        with torch.inference_mode(False), torch.no_grad(), evaluating(self):
+            self.posterior(torch.zeros(shape, dtype=like.dtype, device=like.device))
 
     def _load_from_state_dict(
         self,

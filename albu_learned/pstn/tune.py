@@ -25,10 +25,10 @@ from albu_learned.data import hold_out
 from albu_learned.fitting import (
     Progress,
     Sample,
-    alone,
     device_of,
     facts_of,
     folder_of,
+    isolated,
     opened,
     told,
 )
@@ -85,7 +85,7 @@ class Tuned:
         return "\n".join([*lines, "", self.warning] if self.warning else lines)
 
 
-@alone()
+@isolated()
 def tune(
     make: Make,
     x: Tensor,

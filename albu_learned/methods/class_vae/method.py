@@ -13,7 +13,7 @@ from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.batch import Batch
-from albu_learned.fitting import Progress, alone, collect, folder_of
+from albu_learned.fitting import Progress, collect, folder_of, isolated
 from albu_learned.kinds import Generate
 from albu_learned.method import Plan
 from albu_learned.methods.class_vae import given, safety
@@ -136,7 +136,7 @@ class ClassVAE(Generate):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @classmethod
-    @alone()
+    @isolated()
     def fit(
         cls,
         images: Any,

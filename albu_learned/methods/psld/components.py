@@ -13,9 +13,7 @@ __all__ += ["check_together", "is_told"]
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny", "VQModel")
 UNETS = ("UNet2DModel", "UNet2DConditionModel")
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
-
-
-_MORE = ("addition_embed_type", "class_embed_type", "num_class_embeds")
+_MORE = ("addition_embed_type", "class_embed_type", "num_class_embeds")  # that a network is told
 
 
 def check_kinds(unet: Any, autoencoder: Any) -> None:

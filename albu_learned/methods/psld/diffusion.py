@@ -17,7 +17,7 @@ from torch import Tensor
 
 from albu_learned import checks
 from albu_learned.artifact import About
-from albu_learned.fitting import Progress, alone, folder_of
+from albu_learned.fitting import Progress, folder_of, isolated
 from albu_learned.methods.psld import fit as fitting
 from albu_learned.methods.psld import folder, words
 from albu_learned.methods.psld.components import (
@@ -116,7 +116,7 @@ class LatentDiffusion:
         return model.to(device, dtype)
 
     @classmethod
-    @alone()
+    @isolated()
     def fit(
         cls,
         images: Any,

@@ -27,7 +27,7 @@ from torch import Tensor
 from albu_learned import checks, resample
 from albu_learned.batch import as_floats
 from albu_learned.families import Family
-from albu_learned.fitting import alone
+from albu_learned.fitting import isolated
 from albu_learned.methods.theta_warp.family import family_for, refuse_grey
 from albu_learned.methods.theta_warp.field import ThetaField
 
@@ -94,7 +94,7 @@ class AlignReport:
         }
 
 
-@alone()
+@isolated()
 def align(
     sources: Tensor,
     targets: Tensor,

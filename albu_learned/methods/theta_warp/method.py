@@ -20,7 +20,7 @@ from albu_learned import checks
 from albu_learned.batch import Batch
 from albu_learned.data import Data
 from albu_learned.families import Affine, AffineCPAB, Family
-from albu_learned.fitting import Progress, alone, collect, folder_of
+from albu_learned.fitting import Progress, collect, folder_of, isolated
 from albu_learned.method import Plan
 from albu_learned.methods.theta_warp import fit as fitting
 from albu_learned.methods.theta_warp.family import Given, family_for, refuse_grey
@@ -112,7 +112,7 @@ class ThetaWarp(FamilyWarp):
         return cls(family, std, **arguments)
 
     @classmethod
-    @alone()
+    @isolated()
     def fit(
         cls,
         images: Any,

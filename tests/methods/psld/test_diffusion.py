@@ -112,15 +112,9 @@ def test_diffusers_reads_what_is_written(tmp_path):
 
 
 def test_a_pipeline_of_diffusers_is_read(tmp_path):
-    vq = diffusers.VQModel(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(4, 8),
-        latent_channels=4,
-        norm_num_groups=2,
-        num_vq_embeddings=8,
+    diffusers.LDMPipeline(tiny.autoencoder("vq"), tiny.unet(), tiny.scheduler()).save_pretrained(
+        tmp_path
     )
-    diffusers.LDMPipeline(vq, tiny.unet(), tiny.scheduler()).save_pretrained(tmp_path)
     model = al.LatentDiffusion.from_pretrained(tmp_path)
     assert model.decode(model.encode(images(model))).shape == (2, 3, 16, 16)
 
