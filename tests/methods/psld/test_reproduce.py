@@ -72,9 +72,9 @@ def whole(script, tmp_path, monkeypatch):
     monkeypatch.setattr(al, "compare", compare)
     data = sets.detection(tmp_path / "data", count=2)
 
-    def ran():
+    def ran(*more):
         given = [data, "--out", tmp_path / "out", "--side", 16, "--sampling", 2, "--tile", 16]
-        given += ["--variants", 1, "--shares", 0.5, 0, "--jobs", 1, "--grow", 0]
+        given += ["--variants", 1, "--shares", 0.5, 0, "--jobs", 1, "--grow", 0, *more]
         monkeypatch.setattr(sys, "argv", ["psld_bccd", *map(str, given)])
         script.main()
         return tmp_path / "out", asked
@@ -98,12 +98,40 @@ def test_variants_and_nulls_are_in_pools_that_specs_name(whole, script, capsys):
         assert all((pool(image) != image).any() for image in real)
         assert (pool.hits, pool.misses) == (2, 0)
         settings = json.loads((out / name / "manifest.json").read_text())["settings"]
-        assert settings["model"].endswith(" alone") == (name != "psld")
+        assert settings["model"].startswith("none, ") == (name == "blank")
+        assert settings["model"].endswith(" alone") == (name == "autoencoded")
     assert against == {
         "psld": ["autoencoded", "blank"],
         "recipe + psld": ["recipe + autoencoded", "recipe + blank"],
     }
     assert (out / "table.md").read_text() in capsys.readouterr().out
+
+
+def test_some_classes_alone(script, tmp_path):
+    root = tmp_path / "set"
+    file = sets.detection(root, count=1)
+    sets.write_image(root, "train", 0, lines="0 0.4 0.4 0.3 0.3\n1 0.7 0.3 0.2 0.2\n")
+    sets.write_image(root, "train", 1, lines="0 0.4 0.4 0.3 0.3\n")
+    names = list(script.Reader(file).names())
+    given = SimpleNamespace(data=file, side=None, classes=names[1:])
+    made = script.prepared(given, tmp_path / "out")
+    assert script.Reader(made).names() == (names[1],)
+    labels = tmp_path / "out/labels/train"
+    assert (labels / "train0.txt").read_text() == "0 0.7 0.3 0.2 0.2\n"
+    assert (labels / "train1.txt").read_text() == ""
+    real, new = (pixels(each / "images/train/train0.png") for each in (root, tmp_path / "out"))
+    assert torch.equal(real, new)
+    given.classes = ["unknown"]
+    with pytest.raises(SystemExit, match=r"--classes must be of .* got .'unknown'"):
+        script.prepared(given, tmp_path / "other")
+
+
+def test_a_model_that_is_there_is_taken(whole, script, tmp_path, monkeypatch):
+    tiny.model("tiny").save_pretrained(tmp_path / "there")
+    out, asked = whole("--ldm", tmp_path / "there")
+    assert [one[0] for one in asked] == ["compare"]
+    model = json.loads((out / "psld/manifest.json").read_text())["settings"]["model"]
+    assert model == al.PSLDInpaint(str(tmp_path / "there")).identity()
 
 
 def test_blank_paints_what_is_erased_with_its_mean(script):
