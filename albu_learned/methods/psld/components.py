@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 __all__ = ["AUTOENCODERS", "PREDICTIONS", "UNETS", "check_kinds", "check_schedule"]
-__all__ += ["check_together", "is_told"]
+__all__ += ["check_together", "check_told", "is_told"]
 
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny", "VQModel")
 UNETS = ("UNet2DModel", "UNet2DConditionModel")
@@ -40,6 +40,18 @@ def check_schedule(name: object, settings: Mapping[str, Any]) -> None:
         )
 
 
+def check_told(settings: Mapping[str, Any]) -> None:
+    """Raises if a network, by its settings, must be told more than a text, as that of Stable
+    Diffusion XL."""
+    for name in _MORE:
+        if settings.get(name) is not None:
+            raise ValueError(
+                f"`unet` must be told a noise level and at most a text, got one with {name}="
+                f"{settings[name]!r}, which is told more. Give a model of the kind of Stable "
+                "Diffusion 1 or 2, or an unconditional one."
+            )
+
+
 def check_together(unet: Any, autoencoder: Any, embedding: Tensor | None) -> None:
     """Raises if the network cannot work in the autoencoder's latents, or not with the text."""
     wanted = getattr(autoencoder.config, "latent_channels", None)
@@ -54,13 +66,7 @@ def check_together(unet: Any, autoencoder: Any, embedding: Tensor | None) -> Non
             f"`unet` must make latents of {wanted} channels, as it takes them, got one that makes "
             f"{unet.config.out_channels}. Those that learn a variance too cannot be used."
         )
-    for name in _MORE:
-        if getattr(unet.config, name, None) is not None:
-            raise ValueError(
-                f"`unet` must be told a noise level and at most a text, got one with {name}="
-                f"{getattr(unet.config, name)!r}, which is told more. Give a model of the kind of "
-                "Stable Diffusion 1 or 2, or an unconditional one."
-            )
+    check_told(unet.config)
     if is_told(unet) != (embedding is not None):
         raise ValueError(
             "`embedding` must be the encoded text for a UNet2DConditionModel, and None for a "

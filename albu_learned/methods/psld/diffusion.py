@@ -93,25 +93,26 @@ class LatentDiffusion:
                 or nothing, "".
             device: where it shall be.
             dtype: of its weights and arithmetic, such as torch.bfloat16.
-            variant: of the files, such as "fp16".
-            revision: of the repository.
+            variant: of the files, such as "fp16": no other is downloaded.
+            revision: of the repository. An artifact that uses the model holds a copy of it if one
+                of `text`, `variant` and `revision` is given; else it may refer to its name.
             local_files_only: use what was downloaded before.
         """
         name = os.fspath(path_or_id)
-        place = folder.located(name, revision, local_files_only)
+        place = folder.located(name, revision, variant, local_files_only)
         index = folder.read_index(place)
         load: dict[str, Any] = {"variant": variant, "use_safetensors": True, "torch_dtype": dtype}
         unet = folder.component(index, place, "unet", UNETS, **load)
-        kind = "vae" if "vae" in index else "vqvae"
+        kind = folder.autoencoder_of(index)
         autoencoder = folder.component(index, place, kind, AUTOENCODERS, **load)
         embedding = None
         if is_told(unet):
-            embedding = folder.embedding(index, place, text)
+            embedding = folder.embedding(index, place, text, variant)
         elif text is not None:
             raise ValueError(f"`text` must be None for {name!r}, whose network is told none.")
         model = cls(unet, autoencoder, folder.scheduler(place), embedding)
         model.about = folder.about(place)
-        if text is None:
+        if text is None and revision is None and variant is None:
             model.source = name if folder.is_id(name) else str(Path(name).absolute())
         return model.to(device, dtype)
 

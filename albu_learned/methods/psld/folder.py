@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,21 @@ from torch import Tensor
 
 from albu_learned.artifact import About, read_about, refuse_file, write_atomically
 from albu_learned.fitting import UNFINISHED, unfinished
-from albu_learned.methods.psld.components import check_schedule
+from albu_learned.methods.psld.components import (
+    AUTOENCODERS,
+    UNETS,
+    check_schedule,
+    check_told,
+)
 
-__all__ = ["about", "check", "component", "embedding", "finished", "is_id", "located"]
-__all__ += ["read_index", "scheduler", "write"]
+__all__ = ["about", "autoencoder_of", "check", "component", "embedding", "finished", "is_id"]
+__all__ += ["located", "read_index", "scheduler", "write"]
 
 INDEX = "model_index.json"
 TEXT = "embedding.safetensors"  # of ours: the encoded text
 ABOUT = "fit.json"  # of ours: what it was fitted to, and how well
+_SETTINGS = [INDEX, TEXT, ABOUT, "tokenizer/*"]
+_SETTINGS += [f"{part}/*.json" for part in ("unet", "vae", "vqvae", "scheduler", "text_encoder")]
 _ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -49,23 +57,27 @@ def is_id(name: str) -> bool:
     return bool(_ID.fullmatch(name)) and not Path(name).is_dir()
 
 
-def located(name: str, revision: str | None, local_files_only: bool) -> Path:
-    """The folder itself, or that of a repository, downloaded."""
+def located(name: str, revision: str | None, variant: str | None, local_files_only: bool) -> Path:
+    """The folder itself, or that of a repository, downloaded; if its settings say that what is
+    there can be read, before weights are downloaded or read."""
     if Path(name).is_dir():
+        check_readable(Path(name))
         return Path(name)
     if not is_id(name):
         raise FileNotFoundError(
             "`path_or_id` must be the folder of a pipeline of diffusers, or a repository as "
             f'"user/name", got {name!r}, which is neither: there is no such folder.'
         )
-    wanted = ["unet", "vae", "vqvae", "scheduler", "text_encoder", "tokenizer"]
+    for wanted in (_SETTINGS, [*_SETTINGS, *_weights(variant)]):
+        place = _downloaded(name, wanted, revision, local_files_only)
+        check_readable(place)
+    return place
+
+
+def _downloaded(name: str, wanted: list[str], revision: str | None, local_files_only: bool) -> Path:
     try:
         place = snapshot_download(
-            name,
-            revision=revision,
-            local_files_only=local_files_only,
-            allow_patterns=[INDEX, TEXT, ABOUT, *(f"{part}/*" for part in wanted)],
-            ignore_patterns=["*.bin", "*.msgpack", "*.onnx*", "*.h5", "*.ckpt"],
+            name, revision=revision, local_files_only=local_files_only, allow_patterns=wanted
         )
     except (LocalEntryNotFoundError, RepositoryNotFoundError) as error:
         why, _, _ = str(error).partition("\n")
@@ -78,6 +90,29 @@ def located(name: str, revision: str | None, local_files_only: bool) -> Path:
             f'"user/name", got {name!r}: there is no such folder, and no such repository {reason}'
         ) from error
     return Path(place)
+
+
+def _weights(variant: str | None) -> list[str]:
+    """The files of one variant: repositories have several, each of gigabytes."""
+    end = f".{variant}" if variant else ""
+    stems = [f"{part}/diffusion_pytorch_model" for part in ("unet", "vae", "vqvae")]
+    stems.append("text_encoder/model")
+    parts = (end, f"{end}-*", f"-*{end}")  # in one, or in several in either order of the name
+    return [f"{stem}{part}.safetensors" for stem in stems for part in parts]
+
+
+def check_readable(place: Path) -> None:
+    """Raises if the settings of a pipeline are those of a kind that cannot be used."""
+    index = read_index(place)
+    _kind(index, place, "unet", UNETS)
+    _kind(index, place, autoencoder_of(index), AUTOENCODERS)
+    check_told(diffusers().UNet2DModel.load_config(place / "unet"))
+    scheduler(place)
+
+
+def autoencoder_of(index: Mapping[str, Any]) -> str:
+    """The name of this part."""
+    return "vae" if "vae" in index else "vqvae"
 
 
 def read_index(place: Path) -> dict[str, Any]:
@@ -100,6 +135,12 @@ def component(
     index: dict[str, Any], place: Path, name: str, known: tuple[str, ...], **load: Any
 ) -> Any:
     """One of the networks, if it is of a known class."""
+    network = getattr(diffusers(), _kind(index, place, name, known))
+    lean = importlib.util.find_spec("accelerate") is not None  # diffusers warns where it is not
+    return network.from_pretrained(place / name, low_cpu_mem_usage=lean, **load)
+
+
+def _kind(index: Mapping[str, Any], place: Path, name: str, known: tuple[str, ...]) -> str:
     entry = index.get(name)
     kind = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
     if kind not in known:
@@ -108,8 +149,7 @@ def component(
             "Latent diffusion models of the kind of Stable Diffusion 1 and 2, and unconditional "
             "ones, are what can be read."
         )
-    lean = importlib.util.find_spec("accelerate") is not None  # diffusers warns where it is not
-    return getattr(diffusers(), kind).from_pretrained(place / name, low_cpu_mem_usage=lean, **load)
+    return str(kind)
 
 
 def scheduler(place: Path) -> Any:
@@ -121,7 +161,7 @@ def scheduler(place: Path) -> Any:
 
 
 @torch.no_grad()
-def embedding(index: dict[str, Any], place: Path, text: str | None) -> Tensor:
+def embedding(index: dict[str, Any], place: Path, text: str | None, variant: str | None) -> Tensor:
     """(1, L, D), the encoded text: the one that is stored, or made now."""
     stored = place / TEXT
     if text is None and stored.is_file():
@@ -140,7 +180,8 @@ def embedding(index: dict[str, Any], place: Path, text: str | None) -> Tensor:
             name="transformers",
         ) from error
     tokens = CLIPTokenizer.from_pretrained(place / "tokenizer")
-    model = CLIPTextModel.from_pretrained(place / "text_encoder", use_safetensors=True)
+    how = {"variant": variant, "use_safetensors": True}
+    model = CLIPTextModel.from_pretrained(place / "text_encoder", **how).float()
     numbers = tokens(
         text or "",
         padding="max_length",

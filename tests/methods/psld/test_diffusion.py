@@ -2,11 +2,13 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 import albu_learned as al
 from albu_learned.methods.psld import folder
@@ -119,23 +121,68 @@ def test_a_pipeline_of_diffusers_is_read(tmp_path):
     assert model.decode(model.encode(images(model))).shape == (2, 3, 16, 16)
 
 
-def test_a_repository_is_downloaded_and_remembered(tmp_path, monkeypatch):
-    tiny.model().save_pretrained(tmp_path)
-    asked = {}
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A repository, of which only what is asked for is downloaded; and the calls."""
+    calls = []
 
-    def download(name, **options):
-        asked.update(options, name=name)
-        return str(tmp_path)
+    def download(name, *, allow_patterns, **options):
+        calls.append({"name": name, **options})
+        every = [file.relative_to(tmp_path / "hub") for file in (tmp_path / "hub").rglob("*.*")]
+        for file in filter_repo_objects(map(str, every), allow_patterns=allow_patterns):
+            (tmp_path / "here" / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(tmp_path / "hub" / file, tmp_path / "here" / file)
+        return str(tmp_path / "here")
 
     monkeypatch.setattr(folder, "snapshot_download", download)
+    return tmp_path / "hub", tmp_path / "here", calls
+
+
+def test_a_repository_is_downloaded_and_remembered(hub, monkeypatch):
+    there, here, calls = hub
+    tiny.told().save_pretrained(there)
+    for end in ("bin", "fp16.safetensors", "non_ema.safetensors"):
+        (there / f"unet/diffusion_pytorch_model.{end}").touch()
     model = al.LatentDiffusion.from_pretrained("somebody/model", local_files_only=True)
-    assert (asked["name"], asked["local_files_only"]) == ("somebody/model", True)
-    assert "*.bin" in asked["ignore_patterns"]
+    assert {(call["name"], call["local_files_only"]) for call in calls} == {
+        ("somebody/model", True)
+    }
+    found = {str(file.relative_to(here)) for file in here.rglob("diffusion_*")}
+    assert found == {f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")}
     assert model.source == "somebody/model"
     assert al.PSLDInpaint(model).ldm == "somebody/model"
     monkeypatch.setattr(folder, "snapshot_download", None)
-    again = al.LatentDiffusion.from_pretrained(tmp_path)  # a folder asks nobody
-    assert again.source == str(tmp_path)
+    again = al.LatentDiffusion.from_pretrained(there)  # a folder asks nobody
+    assert again.source == str(there)
+
+
+@pytest.mark.parametrize("form", ["{}.fp16", "{}.fp16-00001-of-00002", "{}-00001-of-00002.fp16"])
+def test_files_of_one_variant_are_downloaded(hub, form):
+    there, here, calls = hub
+    tiny.model().save_pretrained(there)
+    for part in ("unet", "vqvae"):
+        file = there / part / "diffusion_pytorch_model.safetensors"
+        shutil.copy(file, file.with_name(f"{form.format(file.stem)}.safetensors"))
+    if "-of-" in form:
+        with pytest.raises(OSError):  # whose other half is missing
+            al.LatentDiffusion.from_pretrained("somebody/model", variant="fp16", revision="v1")
+    else:
+        model = al.LatentDiffusion.from_pretrained("somebody/model", variant="fp16", revision="v1")
+        assert model.source is None  # the name alone would be another's
+        assert al.PSLDInpaint(model).ldm != "somebody/model"
+    assert {call["revision"] for call in calls} == {"v1"}
+    found = {file.name for file in here.rglob("*.safetensors")}
+    assert found == {form.format("diffusion_pytorch_model") + ".safetensors"}
+
+
+def test_what_cannot_be_read_is_not_downloaded(hub):
+    there, here, _ = hub
+    tiny.told().save_pretrained(there)
+    file = there / "unet/config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "addition_embed_type": "text"}))
+    with pytest.raises(ValueError, match="got one with addition_embed_type='text'"):
+        al.LatentDiffusion.from_pretrained("somebody/model")
+    assert not [*here.rglob("*diffusion_pytorch_model*")]
 
 
 def test_half_precision_is_of_the_network_alone():
@@ -371,6 +418,21 @@ def test_the_text_is_encoded_once(tmp_path):
     assert not (tmp_path / "saved/text_encoder").exists()
     again = al.LatentDiffusion.from_pretrained(tmp_path / "saved")
     assert torch.equal(again.embedding, told.embedding)
+
+
+def test_a_variant_is_that_of_the_text_encoder_too(hub):
+    there, here, _ = hub
+    encoder = stable_diffusion(there)
+    for network, part in ((encoder, "text_encoder"), (tiny.unet(True), "unet")):
+        network.half().save_pretrained(there / part, variant="fp16")
+    tiny.autoencoder().half().save_pretrained(there / "vae", variant="fp16")
+    model = al.LatentDiffusion.from_pretrained("somebody/model", variant="fp16")
+    with torch.no_grad():
+        expected = encoder.float()(torch.tensor([[0, 1, 1, 1, 1, 1]]))[0]
+    torch.testing.assert_close(model.embedding, expected)
+    names = [file.name for file in here.rglob("*.safetensors")]
+    assert len(names) == 3
+    assert all("fp16" in name for name in names)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is not None, reason="it is there")
