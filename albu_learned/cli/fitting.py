@@ -100,6 +100,9 @@ def declare(cli: "typer.Typer", carry_out: Callable[[Callable[[Say], object]], o
         flip: Annotated[
             bool | None, option("--flip", help="Its images may be turned left to right.")
         ] = None,
+        background: Annotated[
+            bool | None, option("--background", help="It learns what is outside of boxes alone.")
+        ] = None,
         batch: Annotated[int | None, option(min=1, help="Images of each network a step.")] = None,
         learning_rate: Annotated[float | None, option(help="Of the training.")] = None,
         validation: Annotated[

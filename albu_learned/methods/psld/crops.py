@@ -7,6 +7,7 @@ the size at which it will be asked for them.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ import torch
 from torch import Tensor
 
 from albu_learned.batch import as_floats
-from albu_learned.data import Boxes, Data, hold_out, open_data
+from albu_learned.data import Boxes, Data, hold_out, label_file, open_data
 from albu_learned.data.decode import native
-from albu_learned.data.files import images_below, is_image
+from albu_learned.data.files import images_below, is_image, listed
 from albu_learned.data.folder import FolderRows
 from albu_learned.data.yolo import FILE
 from albu_learned.fitting import collect, seeded
@@ -40,6 +41,7 @@ class Images:
         groups: (N,) int64, or None.
         given: how many there were, of which these were chosen.
         source: the name of the data set, or "".
+        outside: each (1, H, W) bool, true where there is no object; None if nobody asks.
     """
 
     pixels: list[Tensor]
@@ -47,6 +49,7 @@ class Images:
     groups: Tensor | None
     given: int
     source: str
+    outside: list[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -58,7 +61,7 @@ class Images:
     def digest(self) -> str:
         """What tells these images from others."""
         found = hashlib.sha256()
-        for image in self.pixels:
+        for image in [*self.pixels, *(self.outside or [])]:
             found.update(f"{tuple(image.shape)} {image.dtype}".encode())
             found.update(image.contiguous().numpy().tobytes())
         return found.hexdigest()[:12]
@@ -84,17 +87,15 @@ class Images:
             f"{width} x {height} pixels. {remedy} these images out."
         )
 
-    def crops(self, rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
-        """(n, C, size, size) floats, one crop of each of the images of those numbers."""
-        places = torch.rand(len(rows), 2, generator=generator).tolist()
-        cut = []
-        for row, place in zip(rows.tolist(), places, strict=True):
-            image = self.pixels[row]
-            y, x = (
-                int(u * (side - size + 1)) for u, side in zip(place, image.shape[1:], strict=True)
-            )
-            cut.append(as_floats(image[:, y : y + size, x : x + size]))
-        return torch.stack(cut)
+    def crops(self, rows: Tensor, places: Tensor, size: int) -> Tensor:
+        """(n, C, size, size) floats, one crop of each of the images of those numbers; places are
+        (n, 2) in [0, 1), from the first that there is to the last."""
+        return torch.stack([as_floats(one) for one in _cut(self.pixels, rows, places, size)])
+
+    def crops_outside(self, rows: Tensor, places: Tensor, size: int) -> Tensor:
+        """(n, 1, size, size) bool, true where these crops show no object."""
+        assert self.outside is not None
+        return torch.stack(_cut(self.outside, rows, places, size))
 
     def held(self, share: float, seed: int) -> Tensor:
         """(N,) which images are set aside, whole groups only."""
@@ -102,11 +103,19 @@ class Images:
         return hold_out(same, self.groups, share, seeded(seed, "validation"))
 
 
-def pictures(given: Any, most: int | None, seed: int) -> Images:
-    """The images of whatever `fit` was given, checked; of more than `most` as many by chance."""
+def pictures(given: Any, most: int | None, seed: int, background: bool = False) -> Images:
+    """The images of whatever `fit` was given, checked; of more than `most` as many by chance. For
+    the background alone it is asked where objects are."""
     if isinstance(given, (str, os.PathLike)):
         given = _opened(Path(given))
-    groups, source = None, ""
+    groups, source, classes = None, "", 0
+    if background:
+        if not isinstance(given, Boxes):
+            raise ValueError(
+                "`background` must be False for images without boxes, got True. Give the data.yaml "
+                "of a detection set, or images without objects."
+            )
+        classes = len(given.classes)
     if isinstance(given, Boxes):
         given, groups, source = given.train, given.groups, given.name
     if isinstance(given, Data):
@@ -122,7 +131,7 @@ def pictures(given: Any, most: int | None, seed: int) -> Images:
             f"`images` must be {FEWEST} or more, of which some are held out to judge by, got "
             f"{len(given)}. Give more; a large image may be cut into several."
         )
-    return _chosen(given, groups, most, seed, source)
+    return _chosen(given, groups, most, seed, source, classes)
 
 
 def _opened(place: Path) -> Any:
@@ -144,8 +153,14 @@ def _stacked(given: Any) -> Tensor:
 
 
 def _chosen(
-    given: Sequence[Any], groups: Tensor | None, most: int | None, seed: int, source: str
+    given: Sequence[Any],
+    groups: Tensor | None,
+    most: int | None,
+    seed: int,
+    source: str,
+    classes: int,
 ) -> Images:
+    """Those that are learned from; and where there are no objects of so many classes, if any."""
     rows = torch.arange(len(given))
     if most is not None and most < len(given):
         rows = torch.randperm(len(given), generator=seeded(seed, "most"))[:most].sort().values
@@ -160,7 +175,41 @@ def _chosen(
     if len(counts) > 1:
         raise ValueError(f"`images` must have one number of channels, got {counts}. Convert them.")
     own = None if groups is None else groups[rows]
-    return Images(pixels, names, own, len(given), source)
+    outside = _outside(chosen, pixels, classes) if classes else None
+    return Images(pixels, names, own, len(given), source, outside)
+
+
+def _outside(paths: Sequence[Path], pixels: Sequence[Tensor], classes: int) -> list[Tensor]:
+    found, problems = [], []
+    for path, image in zip(paths, pixels, strict=True):
+        shown, wrong = label_file.read(label_file.of(path), classes)
+        problems += wrong
+        mask = torch.ones(1, *image.shape[1:], dtype=torch.bool)
+        height, width = mask.shape[1:]
+        for x1, y1, x2, y2 in (one.box for one in shown):
+            rows = slice(math.floor(y1 * height), math.ceil(y2 * height))
+            mask[:, rows, math.floor(x1 * width) : math.ceil(x2 * width)] = False
+        found.append(mask)
+    if problems:
+        raise ValueError(
+            f"`images` must have labels that can be read for background=True, but "
+            f"{listed(problems)}. Mend these files or remove them."
+        )
+    if not any(mask.any() for mask in found):
+        raise ValueError(
+            "`images` must show something beside their objects for background=True, but boxes "
+            "fill every image."
+        )
+    return found
+
+
+def _cut(images: list[Tensor], rows: Tensor, places: Tensor, size: int) -> list[Tensor]:
+    cut = []
+    for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+        image = images[row]
+        y, x = (int(u * (side - size + 1)) for u, side in zip(place, image.shape[1:], strict=True))
+        cut.append(image[:, y : y + size, x : x + size])
+    return cut
 
 
 def _checked(one: Any, row: int) -> Tensor:

@@ -124,6 +124,7 @@ class LatentDiffusion:
         *,
         size: int | None = None,
         flip: bool = False,
+        background: bool = False,
         width: int = 32,
         cell: int = 4,
         latent: int = 4,
@@ -155,6 +156,8 @@ class LatentDiffusion:
                 which the training part is read; or such a data set, opened.
             size: of the crops, in pixels; None: 128, or that of `start`. Objects should fit in.
             flip: whether images may be turned left to right.
+            background: whether only what is outside of boxes is learned, so that no objects without
+                a label are drawn. For a detection set.
             width: channels of the autoencoder's first layer; the network's has twice as many.
             cell: pixels of a side of a latent cell: 2, 4 or 8. Smaller ones keep more detail.
             latent: channels of the latents.
@@ -185,6 +188,7 @@ class LatentDiffusion:
         how = fitting.Settings(
             size=size,
             flip=flip,
+            background=background,
             width=width,
             cell=cell,
             latent=latent,

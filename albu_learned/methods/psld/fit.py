@@ -45,6 +45,7 @@ class Settings:
 
     size: int | None = None
     flip: bool = False
+    background: bool = False
     width: int = 32
     cell: int = 4
     latent: int = 4
@@ -75,8 +76,9 @@ class Settings:
             checks.between("learning_rate", self.learning_rate, "(0, 1]")
         checks.between("decay", self.decay, "[0, 1)")
         checks.between("validation", self.validation, "(0, 1)")
-        if not isinstance(self.flip, bool):
-            raise TypeError(f"`flip` must be True or False, got {self.flip!r}.")
+        for name in ("flip", "background"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"`{name}` must be True or False, got {getattr(self, name)!r}.")
 
     def schedules(self, fresh: bool) -> tuple[Schedule, Schedule]:
         """Of the autoencoder, and of the network."""
@@ -112,7 +114,7 @@ def fitted(
     if folder is not None:
         _check_folder(folder)
     place = device_of(device)
-    images = pictures(given, how.most, how.seed)
+    images = pictures(given, how.most, how.seed, how.background)
     ldm = _begun(make, images, how, start)
     size = how.size or (_SIZE if start is None else start.side)
     images.check_size(size, ldm.multiple)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["Denoising", "Look", "Reconstruction"]
 
 _DIVERGENCE = 1e-4  # weight of a latent number's divergence from a standard normal one
+_DECIDED = 0.5  # share of signal in what a network sees, from which it only tells what is there
+
+
+class Crops(NamedTuple):
+    """Which crops: (n,) numbers of images, (n, 2) places in them, (n,) whether they are turned."""
+
+    rows: Tensor
+    places: Tensor
+    turned: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +56,25 @@ class Look:
 
     def these(self, rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """So many crops of the images of those numbers."""
+        return self.seen(self.draw(rows, count, generator))
+
+    def draw(self, rows: Tensor, count: int, generator: torch.Generator) -> Crops:
         chosen = rows[torch.randint(len(rows), (count,), generator=generator)]
-        found = self.images.crops(chosen, self.size, generator)
+        places = torch.rand(count, 2, generator=generator)
+        flipped = torch.zeros(count, dtype=torch.bool)
         if self.flip:
-            turned = torch.rand(count, generator=generator) < 0.5
-            found[turned] = found[turned].flip(-1)
-        return found.expand(-1, self.channels, -1, -1).to(self.place)
+            flipped = torch.rand(count, generator=generator) < 0.5
+        return Crops(chosen, places, flipped)
+
+    def seen(self, crops: Crops) -> Tensor:
+        """(n, C, size, size) floats."""
+        found = self.images.crops(crops.rows, crops.places, self.size)
+        return _turned(found, crops.turned).expand(-1, self.channels, -1, -1).to(self.place)
+
+    def outside(self, crops: Crops) -> Tensor:
+        """(n, 1, size, size), true where there is no object."""
+        found = self.images.crops_outside(crops.rows, crops.places, self.size)
+        return _turned(found, crops.turned).to(self.place)
 
 
 class Reconstruction:
@@ -93,6 +115,10 @@ class Reconstruction:
 class Denoising:
     """The squared error of what a network predicts of latents in noise, of all noise levels alike.
 
+    Where only background shall be learned, cells that show objects do not count as long as there is
+    more noise than signal, which is when it is decided what will be there. With less noise objects
+    can be seen, and cells are told from noise as all others are.
+
     Args:
         ldm: whose network is trained.
         look: the crops.
@@ -102,8 +128,9 @@ class Denoising:
         self.ldm, self.look = ldm, look
 
     def __call__(self, generator: torch.Generator) -> Tensor:
+        crops = self.look.draw(self.look.rows, self.look.batch, generator)
         with torch.no_grad():
-            latents = self.ldm.encode(self.look.some(generator))
+            latents = self.ldm.encode(self.look.seen(crops))
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         times = torch.randint(len(self.ldm.alphas), (len(latents),), generator=generator)
         share = self.ldm.alphas[times].view(-1, 1, 1, 1)
@@ -118,7 +145,18 @@ class Denoising:
             "v_prediction": signal * noise - rest * latents,
             "sample": latents,
         }[self.ldm.prediction]
-        return F.mse_loss(found, wanted)
+        if self.look.images.outside is None:
+            return F.mse_loss(found, wanted)
+        empty = -F.max_pool2d(-self.look.outside(crops).to(found), self.ldm.cell)
+        counts = torch.maximum(empty, (share > _DECIDED).to(empty)).expand_as(found)
+        loss: Tensor = (counts * (found - wanted).square()).sum() / counts.sum().clamp(min=1)
+        return loss
+
+
+def _turned(crops: Tensor, turned: Tensor) -> Tensor:
+    """Those left to right."""
+    crops[turned] = crops[turned].flip(-1)
+    return crops
 
 
 def _away(decoded: Tensor, images: Tensor) -> Tensor:

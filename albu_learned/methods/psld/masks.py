@@ -19,8 +19,9 @@ kept pixel, so that images hardly changed: `gaussian-blobs` draws one n for each
 neighbours and scaled to the same deviation, and keeps or erases it whole. The chance that a pixel
 is kept is the same.
 
-Where an image has no object, everything is as far as can be: nearly all of it is made anew, and the
-network may invent objects, that have no label. Where objects fill it, nothing is made anew.
+Where an image has no object, everything is as far as can be: nearly all of it is made anew. Where
+objects fill it, nothing is. A network may invent objects, which then have no label: one that was
+fitted with `background=True` has not learned to.
 
 Decoys are patches of background as large as objects that are kept as well. Without them a detector
 can tell objects by their being real.

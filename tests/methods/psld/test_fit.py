@@ -1,12 +1,14 @@
 """Fits of a diffusion model: what they read, that they learn, go on, and tell what came of them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import albu_learned as al
+from albu_learned.data import open_data, pictures
 from albu_learned.fitting import Checkpoint
 from albu_learned.methods.psld import crops, fit, losses, networks, training, words
 from albu_learned.methods.psld.copies import nearest
@@ -261,9 +263,108 @@ def test_only_so_many_images_are_chosen_by_the_seed():
 def test_crops_are_of_every_place():
     image = torch.arange(20.0).view(1, 4, 5) / 20
     images = crops.Images([image], ["it"], None, 1, "")
-    cut = images.crops(torch.zeros(200, dtype=torch.int64), 3, torch.Generator().manual_seed(0))
+    places = torch.rand(200, 2, generator=torch.Generator().manual_seed(0))
+    cut = images.crops(torch.zeros(200, dtype=torch.int64), places, 3)
     assert set((cut[:, 0, 0, 0] * 20).round().int().tolist()) == {0, 1, 2, 5, 6, 7}
     torch.testing.assert_close(cut[:, 0, 1, 2] - cut[:, 0, 0, 0], torch.full((200,), 7 / 20))
+
+
+# The background alone
+
+
+def detection(root, count=4):
+    """White squares on black, each in a box but for the first."""
+    for i in range(count):
+        pixels = np.zeros((12, 16, 3), np.uint8)
+        left = i % 10
+        pixels[4:8, left : left + 6] = 255
+        pictures.pillow()[0].fromarray(pixels).save(cases.picture(root / f"images/train/{i}.png"))
+        box = f"0 {(left + 3) / 16} 0.5 {6 / 16} {4 / 12}\n" if i else ""
+        file = root / f"labels/train/{i}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(box)
+    keys = {"train": "images/train", "val": "images/val", "names": ["square"]}
+    cases.picture(root / "images/val/0.png")
+    (root / "data.yaml").write_text(json.dumps(keys))
+    return root / "data.yaml"
+
+
+def test_where_objects_are(tmp_path):
+    found = crops.pictures(open_data(detection(tmp_path)), None, 0, True)
+    first, *rest = zip(found.pixels, found.outside, strict=True)
+    assert first[1].all()
+    assert all(torch.equal(outside, image[:1] == 0) for image, outside in rest)
+    plain = crops.pictures(open_data(tmp_path / "data.yaml"), None, 0)
+    assert plain.outside is None
+    assert plain.digest() != found.digest()
+
+
+def test_objects_are_turned_with_their_crops(tmp_path):
+    images = crops.pictures(open_data(detection(tmp_path)), None, 0, True)
+    look = losses.Look(images, torch.tensor([1, 2, 3]), 3, 8, 4, True, torch.device("cpu"))
+    drawn = look.draw(look.rows, 50, torch.Generator().manual_seed(0))
+    assert 0 < drawn.turned.sum() < 50
+    seen, outside = look.seen(drawn), look.outside(drawn)
+    assert torch.equal(outside, seen[:, :1] == 0)
+    again = look.these(look.rows, 50, torch.Generator().manual_seed(0))
+    assert torch.equal(again, seen)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6])
+def test_objects_do_not_count_where_it_is_open_what_will_be_there(tmp_path, share):
+    images = crops.pictures(open_data(detection(tmp_path)), None, 0, True)
+    look = losses.Look(images, torch.tensor([2]), 3, 8, 4, False, torch.device("cpu"))
+    seen = look.some(torch.Generator().manual_seed(0))
+    cells = torch.nn.functional.max_pool2d(seen, 2)[:, :1]  # 1 where there is some of an object
+    wrong = {"objects": cells, "background": 1 - cells}
+
+    def loss(where):
+        network = SimpleNamespace(
+            encode=lambda images: torch.nn.functional.avg_pool2d(images, 2),
+            unet=lambda noisy, times: SimpleNamespace(
+                sample=torch.nn.functional.avg_pool2d(seen, 2) + 3 * wrong[where]
+            ),
+            alphas=torch.full((10,), share, dtype=torch.float64),
+            embedding=None,
+            prediction="sample",
+            cell=2,
+        )
+        return losses.Denoising(network, look)(torch.Generator().manual_seed(0)).item()
+
+    decided = share > 0.5
+    everywhere = cells.numel() if decided else (1 - cells).sum().item()
+    assert loss("background") == pytest.approx(9 * (1 - cells).sum().item() / everywhere)
+    assert loss("objects") == pytest.approx(9 * cells.mean().item() if decided else 0)
+
+
+def test_a_model_of_the_background_draws_no_objects(tmp_path):
+    how = {**QUICK, "width": 8, "steps": 60, "autoencoder_steps": 60, "batch": 8}
+    how |= {"learning_rate": 3e-3}
+    file, bright = detection(tmp_path, 12), {}
+    (tmp_path / "labels/train/0.txt").write_text("0 0.1875 0.5 0.375 0.3333\n")
+    for background in (False, True):
+        ldm = al.LatentDiffusion.fit(file, **how, background=background)
+        made = ldm.sample(32, steps=20, generator=torch.Generator().manual_seed(0))
+        bright[background] = (made > 0.5).float().mean().item()
+    assert bright[True] < 0.2 * bright[False]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("0 0.5 0.5\n", "labels that can be read for background=True, but .*3.txt', line 1"),
+        ("0 0.5 0.5 1 1\n", "boxes fill every image"),
+    ],
+)
+def test_a_background_that_is_not_known(tmp_path, lines, says):
+    file = detection(tmp_path)
+    for i in range(3):
+        (tmp_path / f"labels/train/{i}.txt").write_text("0 0.5 0.5 1 1\n")
+    (tmp_path / "labels/train/3.txt").write_text(lines)
+    with pytest.raises(ValueError, match=says):
+        al.LatentDiffusion.fit(file, background=True, **QUICK)
+    with pytest.raises(ValueError, match="`background` must be False for images without boxes"):
+        al.LatentDiffusion.fit(scenes(), background=True, **QUICK)
 
 
 # Copies
@@ -316,6 +417,7 @@ def test_a_model_that_memorised_is_told_of(monkeypatch):
         (scenes(), {"prediction": "sample"}, ValueError, "`prediction`"),
         (scenes(), {"validation": 0}, ValueError, "`validation`"),
         (scenes(), {"flip": 1}, TypeError, "`flip`"),
+        (scenes(), {"background": 1}, TypeError, "`background`"),
         (scenes(), {"start": "folder"}, TypeError, "`start`"),
         (scenes(channels=2), {"start": tiny.model()}, ValueError, "`images` must have 3 channels"),
         (scenes(), {"device": "nowhere"}, ValueError, "`device`"),
