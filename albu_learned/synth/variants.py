@@ -70,7 +70,10 @@ class Variants:
             texts = [f"{name}: {reason}" for name, reason in sorted(self.errors.items())]
             lines.append(f"Careful: images were left out, {listed(texts, 3)}.")
         for count, why in (
-            (self.rejected, "variants were rejected, as the detector lost objects in them."),
+            (
+                self.rejected,
+                "variants were rejected, as the detector lost objects in them or found others.",
+            ),
             (self.unchanged, "variants were left out, as their objects fill the image."),
             (self.empty, "images were left out, as they show no object."),
             (self.unread, "images have no variants, as files of their kind cannot be read here."),
@@ -125,7 +128,8 @@ def write_variants(
         batch: variants of an image that are made together, which GPUs need to be busy; `variants`
             must be a multiple of it.
         detector: the weights of a YOLO model. A variant in which it does not find an object any
-            more, that it finds in the real image, is rejected.
+            more, that it finds in the real image, is rejected; so is one in which it finds an
+            object where all was made anew, which would have no label.
         device: where; CUDA if there is one. It changes variants by no more than rounding.
         engine: "local" or "ray"; see `albu_learned.engine`.
         jobs: processes, each with a model of its own.

@@ -77,7 +77,8 @@ class Varying:
         method: what makes them.
         seed: of all of them.
         device: where.
-        detector: the weights of a YOLO model that has to find the objects, if one has to.
+        detector: the weights of a YOLO model that has to find the objects and no others, if one
+            has to.
         classes: the names of the classes.
     """
 
@@ -143,9 +144,9 @@ class Varying:
         facts |= _of_source(asked, _pixels(original))
         if torch.equal(_numbers(glued), _numbers(original)):
             return Made(number, facts | {"status": "unchanged"})
-        lost = self._lost(asked.things, original, glued)
-        if lost:
-            return Made(number, facts | {"status": "rejected", "lost": lost})
+        wrong = self._wrong(asked.things, original, glued, keep[0])
+        if any(wrong.values()):
+            return Made(number, facts | {"status": "rejected", **wrong})
         labels = kept_lines(self.method.mask, asked.labels, asked.things, keep[0])
         strip = None
         if asked.shown and k == 0:
@@ -155,16 +156,23 @@ class Varying:
         facts |= {"digest": label_file.digest(image)}
         return Made(number, facts, image, labels, strip)
 
-    def _lost(self, things: Sequence[Thing], original: Tensor, glued: Tensor) -> int:
-        """How many of the objects that the detector finds in the image are not found any more."""
+    def _wrong(
+        self, things: Sequence[Thing], original: Tensor, glued: Tensor, keep: Tensor
+    ) -> dict[str, int]:
+        """How many of the objects that the detector finds in the image are not found any more, and
+        how many it finds that have no label and were not there."""
         if self.detector is None:
-            return 0
+            return {}
         if self._finder is None:
             self._finder = gates.finder(self.detector, self.classes, str(device_of(self.device)))
         boxes = torch.tensor([thing.box for thing in things]).view(-1, 4)
         labels = [thing.label for thing in things]
-        before, after = (self._finder(_shown(p), boxes, labels) for p in (original, glued))
-        return int((before & ~after).sum())
+        before, after = self._finder(_shown(original)), self._finder(_shown(glued))
+        known = [self._finder.known(found, boxes, labels) for found in (before, after)]
+        return {
+            "lost": int((known[0] & ~known[1]).sum()),
+            "invented": self._finder.invented(after, before, boxes, keep),
+        }
 
 
 def seed_of(seed: int, name: str, variant: int) -> int:

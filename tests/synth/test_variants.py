@@ -464,7 +464,8 @@ def test_outlines_are_kept(tmp_path):
     assert label.read_text() == outline
 
 
-def test_a_detector_rejects_variants(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("lost", "invented"), [(2, 0), (0, 1), (2, 1)])
+def test_a_detector_rejects_variants(data, tmp_path, monkeypatch, lost, invented):
     pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
     (tmp_path / "weights.pt").write_bytes(b"")
     asked = []
@@ -473,9 +474,15 @@ def test_a_detector_rejects_variants(data, tmp_path, monkeypatch):
         def __init__(self, weights, classes, device):
             asked.append((weights, classes, device))
 
-        def __call__(self, pixels, boxes, labels):
-            real = any((pixels == sets.image(number)).all() for number in range(3))
-            return torch.tensor([real or len(labels) == 1] * len(labels))
+        def __call__(self, pixels):
+            return any((pixels == sets.image(number)).all() for number in range(3))
+
+        def known(self, real, boxes, labels):
+            return torch.tensor([real or len(labels) == 1 or not lost] * len(labels))
+
+        def invented(self, real, before, boxes, keep):
+            assert (real, before, keep.shape) == (False, True, (32, 32))
+            return invented if len(boxes) == 2 else 0
 
     monkeypatch.setattr("albu_learned.ultralytics.finding.Finder", Finder)
     out = tmp_path / "out"
@@ -486,7 +493,8 @@ def test_a_detector_rejects_variants(data, tmp_path, monkeypatch):
     assert asked[0] == (str(tmp_path / "weights.pt"), ("cell", "clot"), "cpu")
     assert not list(out.rglob("train1*"))
     rejected = [row for row in manifest(out)["images"] if row["status"] == "rejected"]
-    assert [(row["source"], row["lost"]) for row in rejected] == [("images/train/train1.png", 2)]
+    found = [(row["source"], row["lost"], row["invented"]) for row in rejected]
+    assert found == [("images/train/train1.png", lost, invented)]
     assert write(data, out, 1, detector=tmp_path / "weights.pt", device="cpu").new == 0
 
 

@@ -1,4 +1,4 @@
-"""Which known objects a detector finds."""
+"""Which known objects a detector finds, and which others."""
 
 import io
 from types import SimpleNamespace
@@ -25,13 +25,16 @@ def weights(tmp_path_factory):
     return path
 
 
-def finds(finder, monkeypatch, boxes, numbers):
+def finds(finder, monkeypatch, boxes, numbers, sure=0.9):
     """What it shall find from now on, and what it was shown."""
     shown = []
 
     def predict(pixels, **how):
         shown.append(pixels)
-        found = SimpleNamespace(xyxyn=torch.tensor(boxes), cls=torch.tensor(numbers))
+        conf = torch.full((len(boxes),), sure)
+        found = SimpleNamespace(
+            xyxyn=torch.tensor(boxes).view(-1, 4), cls=torch.tensor(numbers), conf=conf
+        )
         return [SimpleNamespace(boxes=found)]
 
     monkeypatch.setattr(finder.model, "predict", predict)
@@ -43,23 +46,53 @@ def test_by_class_and_place(weights, monkeypatch):
     near = [[0.1, 0.1, 0.3, 0.29], [0.5, 0.5, 0.9, 0.6]]
     finds(finder, monkeypatch, near, [1.0, 0.0])
     pixels = torch.zeros(8, 8, 3, dtype=torch.uint8).numpy()
-    assert finder(pixels, BOXES, [0, 1]).tolist() == [True, False]  # too little overlap
-    assert finder(pixels, BOXES, [1, 1]).tolist() == [False, False]  # another class
-    assert finder(pixels, BOXES, [2, 2]).tolist() == [True, False]  # a class it does not know
+    found = finder(pixels)
+    assert finder.known(found, BOXES, [0, 1]).tolist() == [True, False]  # too little overlap
+    assert finder.known(found, BOXES, [1, 1]).tolist() == [False, False]  # another class
+    assert finder.known(found, BOXES, [2, 2]).tolist() == [True, False]  # a class it does not know
+
+
+NEW = [0.6, 0.1, 0.8, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "number", "sure", "before", "kept", "count"),
+    [
+        ([NEW], 1.0, 0.9, [], 0.0, 1),
+        ([NEW, [0.1, 0.6, 0.3, 0.8]], 1.0, 0.9, [], 0.0, 2),
+        ([NEW], 0.0, 0.9, [], 0.0, 0),  # of a class that has no labels here
+        ([NEW], 1.0, 0.4, [], 0.0, 0),  # not sure
+        ([NEW], 1.0, 0.9, [[0.62, 0.1, 0.8, 0.3]], 0.0, 0),  # it was there, without a label
+        ([[0.15, 0.15, 0.3, 0.3]], 1.0, 0.9, [], 0.0, 0),  # some of an object
+        ([NEW], 1.0, 0.9, [], 0.75, 0),  # it is where little is new
+        ([], 1.0, 0.9, [], 0.0, 0),
+    ],
+)
+def test_what_is_invented(weights, monkeypatch, boxes, number, sure, before, kept, count):
+    finder = Finder(weights, ("cell",))
+    pixels = torch.zeros(20, 20, 3, dtype=torch.uint8).numpy()
+    finds(finder, monkeypatch, before, [1.0] * len(before))
+    there = finder(pixels)
+    finds(finder, monkeypatch, boxes, [number] * len(boxes), sure)
+    keep = torch.zeros(20, 20, dtype=torch.bool)
+    keep[:, : 12 + round(4 * kept)] = kept > 0
+    assert finder.invented(finder(pixels), there, BOXES, keep) == count
 
 
 def test_what_it_is_shown(weights, monkeypatch):
     finder = Finder(weights, ("cell",))
     shown = finds(finder, monkeypatch, [[0.0, 0.0, 1.0, 1.0]], [1.0])
     pixels = torch.arange(12, dtype=torch.uint8).view(2, 2, 3).numpy()
-    finder(pixels, BOXES, [0, 0])
+    finder(pixels)
     assert (shown[0] == pixels[..., ::-1]).all()
 
 
 def test_a_detector_that_has_learned_nothing_finds_nothing(weights):
     finder = Finder(weights, ("cell", "clot"))
     pixels = torch.zeros(32, 32, 3, dtype=torch.uint8).numpy()
-    assert finder(pixels, BOXES, [0, 1]).tolist() == [False, False]
+    found = finder(pixels)
+    assert finder.known(found, BOXES, [0, 1]).tolist() == [False, False]
+    assert finder.invented(found, found, BOXES, torch.zeros(32, 32, dtype=torch.bool)) == 0
 
 
 def test_other_models(tmp_path):
@@ -107,7 +140,7 @@ def test_a_detector_installs_and_tells_nothing(weights, installed, monkeypatch):
         return predict(*given, **how)
 
     monkeypatch.setattr(finder.model, "predict", watched)
-    finder(torch.zeros(32, 32, 3, dtype=torch.uint8).numpy(), BOXES, [0, 0])
+    finder(torch.zeros(32, 32, 3, dtype=torch.uint8).numpy())
     assert told == [(False, False)]
     assert (events.events.enabled, checks.AUTOINSTALL) == (True, True)
     assert not [name for name, *_ in installed if "pi-heif" in str(name)]
