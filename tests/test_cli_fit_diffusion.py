@@ -37,6 +37,7 @@ def test_a_model_of_a_folder_of_images(images, tmp_path, monkeypatch):
     ("more", "says"),
     [
         (["--groups", "g.csv"], "The fit of latent-diffusion has no --groups."),
+        (["--background"], "`background` must be False for images without boxes, got True."),
         (["--image-size", "16"], "Leave these images out. Here that is --image-size."),
     ],
 )
