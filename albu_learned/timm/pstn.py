@@ -13,6 +13,8 @@ averaged over ten motions. What is not named below goes to the backbone.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,10 +95,25 @@ def pstn(
             "num_classes=0. Leave them out; features are those of model.classifier."
         )
     channels = checks.integer("in_chans", in_chans, 1) * checks.integer("crops", crops, 1)
-    inner = timm.create_model(backbone, pretrained=pretrained, in_chans=channels, **kwargs)
+    try:
+        inner = timm.create_model(backbone, pretrained=pretrained, in_chans=channels, **kwargs)
+    except TypeError as error:
+        _name_unknown(error, backbone)
+        raise
     model = BackbonePSTN(inner, in_chans, family=moves, prior_std=prior_std, crops=crops, stn=stn)
     model.kl_weight = weight
     return model
+
+
+def _name_unknown(error: TypeError, backbone: str | None) -> None:
+    """Raises if it was an argument that neither knows: it may be one of ours, misspelt."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if found is not None:
+        name = found.group(1)
+        raise TypeError(
+            f"`{name}` must be an argument of a PSTN or of its backbone {backbone!r}, and is none."
+            + checks.nearest(name, inspect.signature(pstn).parameters)
+        ) from error
 
 
 def _check_backbone(name: Any) -> None:

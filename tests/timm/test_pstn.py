@@ -111,6 +111,9 @@ def test_it_is_a_model_of_timm():
     for how in ({"features_only": True}, {"num_classes": 0}):
         with pytest.raises(ValueError, match="A PSTN must have classes"):
             made(**how)
+    says = "`prior_sdt` must be an argument of a PSTN or of its backbone .* mean `prior_std`"
+    with pytest.raises(TypeError, match=says):
+        made(prior_sdt=0.1)
 
 
 def test_transformers_keep_their_own_settings():
