@@ -228,7 +228,9 @@ def _spread(ldm: LatentDiffusion, look: Look, how: Settings) -> dict[str, Tensor
 @torch.no_grad()
 def _measured(ldm: LatentDiffusion, look: Look, held: Tensor, how: Settings) -> dict[str, float]:
     """How true what is decoded is, and how near samples are to what was learned from."""
-    unseen = look.these(held.nonzero()[:, 0], _LOOKED, seeded(how.seed, "held out"))
+    apart = held.nonzero()[:, 0]
+    unseen = look.these(apart, _LOOKED, seeded(how.seed, "held out"))
+    other = look.like_made(apart, _LOOKED, seeded(how.seed, "held out"))
     seen = look.these(look.rows, _LOOKED, seeded(how.seed, "learned from"))
     draw = seeded(how.seed, "samples")
     sizes = [len(part) for part in torch.split(torch.arange(_MADE), _AT_ONCE)]
@@ -243,7 +245,7 @@ def _measured(ldm: LatentDiffusion, look: Look, held: Tensor, how: Settings) -> 
         "psnr": _psnr(ldm, unseen),
         "psnr, learned from": _psnr(ldm, seen),
         "distance to real": _median(made, learned, how.flip),
-        "distance between real": _median(unseen, learned, how.flip),
+        "distance between real": _median(other, learned, how.flip),
     }
 
 

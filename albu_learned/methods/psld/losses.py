@@ -58,6 +58,16 @@ class Look:
         """So many crops of the images of those numbers."""
         return self.seen(self.draw(rows, count, generator))
 
+    def like_made(self, rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """So many crops of these images, of what shall be drawn: where that is the background, of
+        four times as many those that show the least of objects."""
+        if self.images.outside is None:
+            return self.these(rows, count, generator)
+        drawn = self.draw(rows, 4 * count, generator)
+        empty = self.outside(drawn).float().mean(dim=(1, 2, 3))
+        best = empty.argsort(descending=True, stable=True)[:count].sort().values.cpu()
+        return self.seen(Crops(*(part[best] for part in drawn)))
+
     def draw(self, rows: Tensor, count: int, generator: torch.Generator) -> Crops:
         chosen = rows[torch.randint(len(rows), (count,), generator=generator)]
         places = torch.rand(count, 2, generator=generator)

@@ -310,6 +310,25 @@ def test_objects_are_turned_with_their_crops(tmp_path):
     assert torch.equal(again, seen)
 
 
+def test_what_is_made_is_judged_beside_what_it_shall_be(tmp_path):
+    """Empty places are like one another: beside others they would be taken for copies."""
+    images = crops.pictures(open_data(detection(tmp_path)), None, 0, True)
+    rows = torch.arange(4)
+    look = losses.Look(images, rows, 3, 6, 4, True, torch.device("cpu"))
+    every = look.these(rows, 40, torch.Generator().manual_seed(0))
+    found = look.like_made(rows, 10, torch.Generator().manual_seed(0))
+    shown = look.outside(look.draw(rows, 40, torch.Generator().manual_seed(0)))
+    empty = shown.float().mean(dim=(1, 2, 3))
+    chosen = [(every == one).all(dim=(1, 2, 3)) for one in found]
+    least = min(empty[which].max().item() for which in chosen)
+    assert least == empty.sort(descending=True).values[9].item() > empty.min().item()
+    plain = losses.Look(crops.pictures(scenes(), None, 0), rows, 3, 6, 4, True, look.place)
+    both = [
+        make(rows, 9, torch.Generator().manual_seed(0)) for make in (plain.these, plain.like_made)
+    ]
+    assert torch.equal(*both)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6])
 def test_objects_do_not_count_where_it_is_open_what_will_be_there(tmp_path, share):
     images = crops.pictures(open_data(detection(tmp_path)), None, 0, True)
