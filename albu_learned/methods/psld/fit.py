@@ -273,5 +273,6 @@ def _about(
         + f"crops of {size} x {size} pixels of {len(images)} images"
         + (f", of {images.given} that there are" if images.given > len(images) else "")
         + f"; {int(held.sum())} were held out."
+        + ("" if images.outside is None else " What is in boxes was not learned.")
     )
     return About(image_size=[size, size], channels=channels, data=data, figures=figures)

@@ -364,6 +364,7 @@ def test_a_model_of_the_background_draws_no_objects(tmp_path):
     for background in (False, True):
         ldm = al.LatentDiffusion.fit(file, **how, background=background)
         made = ldm.sample(32, steps=20, generator=torch.Generator().manual_seed(0))
+        assert ldm.about.data.endswith(" What is in boxes was not learned.") == background
         bright[background] = (made > 0.5).float().mean().item()
     assert bright[True] < 0.2 * bright[False]
 
