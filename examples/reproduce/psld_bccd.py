@@ -119,6 +119,7 @@ def arguments() -> argparse.Namespace:
     add("--side", type=int, help="of the images, the longer one; as they are if left out")
     add("--classes", nargs="+", help="those that are to be found; all if left out")
     add("--ldm", type=Path, help="the folder of a diffusion model that is there, for no fit")
+    add("--background", action="store_true", help="learn what is outside of boxes alone")
     add("--crop", type=int, default=128, help="side of what the diffusion model learns from")
     add("--width", type=int, default=32, help="of its networks")
     add("--fit-steps", type=int, nargs=2, default=[4000, 8000], help="autoencoder, network")
@@ -188,6 +189,7 @@ def fitted(data: Path, folder: Path, given: argparse.Namespace) -> al.LatentDiff
         autoencoder_steps=first,
         steps=second,
         flip=True,
+        background=given.background,
         folder=folder,
         device=given.device,
     )

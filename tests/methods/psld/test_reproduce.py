@@ -60,7 +60,7 @@ def whole(script, tmp_path, monkeypatch):
     ldm = tiny.model("tiny")
 
     def fit(data, folder, **how):
-        asked.append(("fit", {path.name for path in data.train}))
+        asked.append(("fit", {path.name for path in data.train}, how["background"]))
         ldm.save_pretrained(folder)
         return ldm
 
@@ -84,7 +84,7 @@ def whole(script, tmp_path, monkeypatch):
 
 def test_variants_and_nulls_are_in_pools_that_specs_name(whole, script, capsys):
     out, asked = whole()
-    assert asked[0] == ("fit", {"train0.png", "train1.png"})  # not what is validated on
+    assert asked[0] == ("fit", {"train0.png", "train1.png"}, False)  # not what is validated on
     _, arms, against, data = asked[1]
     assert Path(data) == out / "data" / "data.yaml"
     for name in ("psld", "autoencoded", "blank"):
